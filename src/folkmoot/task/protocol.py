@@ -1,0 +1,111 @@
+"""The Task protocol: what the round asks of a task, and the values that pass between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folkmoot.task.policy import Policy
+
+__all__ = ["Aggregate", "Arrays", "Context", "Contribution", "Metric", "State", "Task"]
+
+Arrays = Mapping[str, NDArray[np.float64]]
+"""Named float64 arrays. Names are ASCII, 1 to 200 characters; order of iteration is sorted order on the wire."""
+
+
+@dataclass(frozen=True)
+class State:
+    """The public state after a round.
+
+    ``arrays`` holds everything the next round needs, all float64: the model's parameters, and what the server
+    optimiser remembers under names that begin with ``server/``. ``round`` counts finished rounds (0 after
+    ``init``). ``exponents`` is kept by the round itself: the power-of-two step of each contribution array.
+    """
+
+    arrays: Arrays
+    round: int = 0
+    exponents: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """One member's part of a round: arrays shaped as ``Task.schema`` says, and the examples behind them.
+
+    ``weight`` is the number of examples, 1 to 2**40. The round forms sum(weight * array) / sum(weight).
+    """
+
+    arrays: Arrays
+    weight: int
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """What a round made of its contributions: the weighted mean of each array, and the sums behind it."""
+
+    arrays: Arrays
+    weight: int
+    members: int
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a contribution may depend on besides state and data: 32 bytes of seed, unlike for every member and
+    round, the same when the same round is tried again; and the round being made, counted from 1."""
+
+    round: int
+    seed: bytes
+
+
+class Metric(Protocol):
+    """A quality that can be summed over members: int64 words from predictions, a number from their sum."""
+
+    words: int
+    """How many int64 words a partial result has."""
+
+    def partial(self, prediction: NDArray[Any], label: NDArray[Any]) -> NDArray[np.int64]:
+        """The words of one member's held-out data, each below 2**46 in magnitude."""
+        ...
+
+    def value(self, total: NDArray[np.int64]) -> float:
+        """The metric from the sum of all members' words; ``nan`` where it is undefined."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """What to learn. ``init``, ``schema`` and ``update`` are public and deterministic: anyone replays them."""
+
+    name: str
+    policy: Policy
+
+    def init(self) -> State:
+        """The state before the first round."""
+        ...
+
+    def schema(self, state: State) -> Mapping[str, tuple[int, ...]]:
+        """Name and shape of every array a contribution from ``state`` has."""
+        ...
+
+    def load(self, path: str) -> Any:
+        """The local dataset, from a path on this machine. Raises ``DataError`` naming file, line and column."""
+        ...
+
+    def contribute(self, state: State, data: Any, context: Context) -> Contribution:
+        """The local update; private; may do anything."""
+        ...
+
+    def update(self, state: State, aggregate: Aggregate) -> State:
+        """The next state (``round`` is one more). Element-wise float64 only, so that all machines agree."""
+        ...
+
+    def metrics(self) -> Mapping[str, Metric]:
+        """The metrics that ``evaluate`` gives partial results of."""
+        ...
+
+    def evaluate(self, state: State, data: Any) -> Mapping[str, NDArray[np.int64]]:
+        """Partial results of every metric on the local held-out data."""
+        ...
