@@ -1,0 +1,364 @@
+"""What the round machine is told, and what it asks for. All plain values; signatures were checked before.
+
+A ``Key`` names one attempt at one round of one task; everything sent or computed for it carries it, so that nothing of
+one attempt can be taken for another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from folkmoot.digest import Hash
+from folkmoot.round.view import RoundView
+
+__all__ = [
+    "Action",
+    "Announce",
+    "Attend",
+    "Clock",
+    "Computed",
+    "Event",
+    "Failed",
+    "HoldingReceived",
+    "Key",
+    "LedgerSeen",
+    "ModelReceived",
+    "Open",
+    "Opened",
+    "PostCommit",
+    "PostFinal",
+    "PostFreeze",
+    "PostRetry",
+    "Pull",
+    "PullSum",
+    "Push",
+    "Reveal",
+    "RevealReceived",
+    "SendHolding",
+    "SendModel",
+    "ShardHeld",
+    "Statement",
+    "Sum",
+    "SumHeld",
+    "SumsReceived",
+    "Train",
+    "Trained",
+    "Update",
+    "Wait",
+]
+
+
+class Key(NamedTuple):
+    """One attempt at one round of one task."""
+
+    task: int
+    round: int
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Reveal:
+    """What opens a commit: its salt and the blob hashes of the contribution's shards."""
+
+    salt: bytes
+    shards: tuple[Hash, ...]
+
+
+@dataclass(frozen=True)
+class Statement:
+    """What a quorum signs: the outcome of one attempt."""
+
+    parent: Hash
+    inputs: Hash
+    aggregate: Hash
+    model: Hash
+    survivors: int
+
+
+# ---- events: what happened ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LedgerSeen:
+    """The ledger's view of the task at ledger time ``now``.
+
+    ``willing``: this peer has checked, for this very view, that it holds a live grant and the granted dataset.
+    """
+
+    view: RoundView
+    now: float
+    willing: bool
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Ledger time moved on."""
+
+    now: float
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The parent state is here and its layout known: shards may be received and made."""
+
+    key: Key
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The own contribution is on disk with its salt, and may be committed."""
+
+    key: Key
+    reveal: Reveal
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Training, summing or updating failed for good in this attempt; the peer goes on helping."""
+
+    key: Key
+    reason: str
+
+
+@dataclass(frozen=True)
+class RevealReceived:
+    """A member opened its commit (not yet compared with the ledger)."""
+
+    key: Key
+    member: int
+    reveal: Reveal
+
+
+@dataclass(frozen=True)
+class ShardHeld:
+    """A shard, with exactly the revealed hash and a valid form, is on disk."""
+
+    key: Key
+    member: int
+    shard: int
+
+
+@dataclass(frozen=True)
+class HoldingReceived:
+    """A member's signed word on whose shards it holds."""
+
+    key: Key
+    member: int
+    contributors: int
+    signature: bytes
+
+
+@dataclass(frozen=True)
+class SumsReceived:
+    """A holder's word on the sums of its shards."""
+
+    key: Key
+    member: int
+    sums: Mapping[int, Hash]
+
+
+@dataclass(frozen=True)
+class SumHeld:
+    """The sum of a shard, of the named hash, is on disk."""
+
+    key: Key
+    shard: int
+    sum: Hash
+
+
+@dataclass(frozen=True)
+class Computed:
+    """The new state is on disk."""
+
+    key: Key
+    statement: Statement
+
+
+@dataclass(frozen=True)
+class ModelReceived:
+    """A member's signed word on the outcome."""
+
+    key: Key
+    member: int
+    statement: Statement
+    signature: bytes
+
+
+Event = (
+    LedgerSeen
+    | Clock
+    | Opened
+    | Trained
+    | Failed
+    | RevealReceived
+    | ShardHeld
+    | HoldingReceived
+    | SumsReceived
+    | SumHeld
+    | Computed
+    | ModelReceived
+)
+
+
+# ---- actions: what is to be done ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Open:
+    """Get the parent state and learn the layout from it."""
+
+    key: Key
+    parent: Hash
+
+
+@dataclass(frozen=True)
+class Train:
+    """Make the own contribution; answer with ``Trained`` or ``Failed``."""
+
+    key: Key
+    parent: Hash
+
+
+@dataclass(frozen=True)
+class PostCommit:
+    """Put the commit on the ledger."""
+
+    key: Key
+    hash: Hash
+
+
+@dataclass(frozen=True)
+class Attend:
+    """Ask the ledger to be expected from the next attempt on."""
+
+    key: Key
+
+
+@dataclass(frozen=True)
+class Push:
+    """Send the own reveal, and these shards, to a member."""
+
+    key: Key
+    to: int
+    reveal: Reveal
+    shards: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Pull:
+    """Ask for a contributor's reveal and these of its shards, from any of ``sources`` in order."""
+
+    key: Key
+    contributor: int
+    shards: tuple[int, ...]
+    sources: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SendHolding:
+    """Sign the bitmap of contributors held and send it to a member; ``to`` may be oneself."""
+
+    key: Key
+    to: int
+    contributors: int
+
+
+@dataclass(frozen=True)
+class PostFreeze:
+    """Put a quorum of holdings on the ledger: member -> (contributors, signature)."""
+
+    key: Key
+    holdings: Mapping[int, tuple[int, bytes]]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Sum these shards over the survivors: shard -> blob hashes, ascending by member."""
+
+    key: Key
+    shards: Mapping[int, tuple[Hash, ...]]
+
+
+@dataclass(frozen=True)
+class Announce:
+    """Tell a member the sums of the own shards."""
+
+    key: Key
+    to: int
+    sums: Mapping[int, Hash]
+
+
+@dataclass(frozen=True)
+class PullSum:
+    """Fetch the sum of a shard from any of ``sources``."""
+
+    key: Key
+    shard: int
+    sum: Hash
+    sources: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Update:
+    """Make the new state from the sums of all shards in order; answer with ``Computed`` or ``Failed``."""
+
+    key: Key
+    parent: Hash
+    survivors: int
+    inputs: Hash
+    sums: tuple[Hash, ...]
+
+
+@dataclass(frozen=True)
+class SendModel:
+    """Sign the outcome and send it to a member; ``to`` may be oneself."""
+
+    key: Key
+    to: int
+    statement: Statement
+
+
+@dataclass(frozen=True)
+class PostFinal:
+    """Put the outcome and a quorum of signatures on the ledger."""
+
+    key: Key
+    statement: Statement
+    signatures: Mapping[int, bytes]
+
+
+@dataclass(frozen=True)
+class PostRetry:
+    """Ask the ledger for the next attempt."""
+
+    key: Key
+
+
+@dataclass(frozen=True)
+class Wait:
+    """Nothing to do but wait; ``reason`` is for people."""
+
+    key: Key
+    reason: str
+
+
+Action = (
+    Open
+    | Train
+    | PostCommit
+    | Attend
+    | Push
+    | Pull
+    | SendHolding
+    | PostFreeze
+    | Sum
+    | Announce
+    | PullSum
+    | Update
+    | SendModel
+    | PostFinal
+    | PostRetry
+    | Wait
+)

@@ -1,0 +1,316 @@
+"""Contributions as integers: fixed point with a power-of-two step, packed to few bits, summed without overflow.
+
+A contribution becomes a vector of *value* words and a few *side* words. Value words are ``weight * array / step``
+rounded to the nearest integer and saturated to the policy's width; side words carry the weight, a vote on the
+next step of each array, and partial metrics. Everything a round needs is then a sum of integers: no order of addition
+and no machine changes a bit.
+
+The step of each array is public state. An array that has none yet makes the round *wide*: 48-bit values with a step of
+2**-16, and votes that may move the step anywhere; later votes move it by at most two bits a round, so a liar
+cannot throw it far. Overflow cannot happen: 256 members times 2**47 stays below 2**63.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from folkmoot.errors import IntegrityError, TaskError
+from folkmoot.task.protocol import Aggregate, Arrays, Contribution
+
+__all__ = [
+    "MAX_MEMBERS",
+    "Layout",
+    "aggregate",
+    "check_side",
+    "decode_shard",
+    "decode_sum",
+    "encode_shards",
+    "encode_sum",
+    "make_layout",
+    "next_exponents",
+    "pack",
+    "quantise",
+    "split_side",
+    "sum_width",
+    "unpack",
+]
+
+Words = NDArray[np.int64]
+
+MAX_MEMBERS = 256
+WIDE_BITS = 48
+WIDE_EXPONENT = -16
+SIDE_BITS = 48
+SIDE_BOUND = 1 << 46
+MAX_WEIGHT = 1 << 40
+NARROW_VOTE = 2
+WIDE_VOTE = 64
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """Where each word of a contribution lies; follows from the parent state and the task, so everyone has the same.
+
+    Side words, in order: weight, one vote for each array, then the metrics' words.
+    """
+
+    names: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    exponents: tuple[int, ...]
+    """The step of array i is ``2**exponents[i]``."""
+    bits: int
+    """Width of a value word this round."""
+    target_bits: int
+    """Width of a value word once every array has a step; votes aim at it."""
+    metrics: tuple[tuple[str, int], ...]
+    """Name and number of words of each metric, sorted by name."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of words of each array."""
+        return tuple(int(np.prod(shape, dtype=np.int64)) for shape in self.shapes)
+
+    @property
+    def values(self) -> int:
+        """Number of value words."""
+        return sum(self.sizes)
+
+    @property
+    def side(self) -> int:
+        """Number of side words."""
+        return 1 + len(self.names) + sum(words for _, words in self.metrics)
+
+    @property
+    def vote_bound(self) -> int:
+        """The largest vote a member may cast."""
+        return WIDE_VOTE if self.bits != self.target_bits else NARROW_VOTE
+
+    def shard_values(self, shards: int) -> tuple[int, ...]:
+        """Value words in each of ``shards`` shards; shard 0 carries the side words besides."""
+        return tuple(self.values * (s + 1) // shards - self.values * s // shards for s in range(shards))
+
+    def shard_bytes(self, shards: int) -> tuple[int, ...]:
+        """The exact size of each packed shard: what a receiver accepts, no more and no less."""
+        sizes = [packed_bytes(count, self.bits) for count in self.shard_values(shards)]
+        sizes[0] += packed_bytes(self.side, SIDE_BITS)
+        return tuple(sizes)
+
+
+def make_layout(
+    schema: Mapping[str, tuple[int, ...]],
+    exponents: Mapping[str, int],
+    metrics: Mapping[str, int],
+    bits: int,
+) -> Layout:
+    """The layout of the contributions that ``schema`` describes, given the public steps known so far."""
+    names = tuple(sorted(schema))
+    wide = any(name not in exponents for name in names)
+    return Layout(
+        names=names,
+        shapes=tuple(tuple(int(side) for side in schema[name]) for name in names),
+        exponents=tuple(WIDE_EXPONENT if wide else exponents[name] for name in names),
+        bits=WIDE_BITS if wide and bits < WIDE_BITS else bits,
+        target_bits=bits if bits < WIDE_BITS or not wide else bits - 1,
+        metrics=tuple(sorted(metrics.items())),
+    )
+
+
+def quantise(contribution: Contribution, metrics: Mapping[str, Words], layout: Layout) -> tuple[Words, Words]:
+    """Value words and side words of one contribution, both int64.
+
+    Raises ``TaskError`` when the contribution does not fit the schema, is not finite, or has no valid weight.
+    """
+    weight = contribution.weight
+    if isinstance(weight, bool) or not isinstance(weight, int | np.integer) or not 1 <= weight <= MAX_WEIGHT:
+        raise TaskError(f"the contribution's weight is {weight!r}; it must be an integer from 1 to 2**40")
+    if tuple(sorted(contribution.arrays)) != layout.names:
+        raise TaskError(
+            f"the contribution has arrays {sorted(contribution.arrays)}; the schema has {list(layout.names)}"
+        )
+    limit = float((1 << (layout.bits - 1)) - 1)
+    values = np.empty(layout.values, dtype=np.int64)
+    votes, at = [], 0
+    for name, shape, exponent, size in zip(layout.names, layout.shapes, layout.exponents, layout.sizes, strict=True):
+        array = np.asarray(contribution.arrays[name], dtype=np.float64)
+        if array.shape != shape:
+            raise TaskError(f"the contribution's {name!r} has shape {array.shape}; the schema says {shape}")
+        scaled = array.reshape(-1) * (float(weight) * 2.0**-exponent)
+        peak = float(np.abs(scaled).max(initial=0.0))
+        if not np.isfinite(peak):
+            raise TaskError(f"the contribution's {name!r} holds NaN or infinity; nothing was sent")
+        np.rint(np.clip(scaled, -limit, limit, out=scaled), out=scaled)
+        values[at : at + size] = scaled
+        votes.append(_vote(peak, layout))
+        at += size
+    side = [np.array([weight, *votes], dtype=np.int64)]
+    for name, words in layout.metrics:
+        partial = np.asarray(metrics.get(name, np.zeros(words)), dtype=np.int64)
+        if partial.shape != (words,) or bool((np.abs(partial) >= SIDE_BOUND).any()):
+            raise TaskError(f"metric {name!r} gave {partial.shape} words; {words} below 2**46 are due")
+        side.append(partial)
+    return values, np.concatenate(side)
+
+
+def _vote(peak: float, layout: Layout) -> int:
+    """How many bits the step should grow so that ``peak`` (in steps) fills half the range of a value word."""
+    if peak == 0.0:
+        return 0
+    wanted = int(np.frexp(peak)[1]) - (layout.target_bits - 2)
+    return max(-layout.vote_bound, min(layout.vote_bound, wanted))
+
+
+def encode_shards(values: Words, side: Words, layout: Layout, shards: int) -> list[bytes]:
+    """The packed shards of one contribution."""
+    cuts = np.cumsum((0, *layout.shard_values(shards)))
+    packed = [pack(values[a:b], layout.bits) for a, b in itertools.pairwise(cuts)]
+    packed[0] += pack(side, SIDE_BITS)
+    return packed
+
+
+def decode_shard(data: bytes, shard: int, layout: Layout, shards: int) -> Words:
+    """The words of one shard: values, then (shard 0) side words. Raises ``IntegrityError`` on a wrong size."""
+    due = layout.shard_bytes(shards)[shard]
+    if len(data) != due:
+        raise IntegrityError(f"shard {shard} has {len(data)} bytes where {due} are due")
+    values = packed_bytes(layout.shard_values(shards)[shard], layout.bits)
+    words = unpack(memoryview(data)[:values], layout.shard_values(shards)[shard], layout.bits)
+    if shard:
+        return words
+    return np.concatenate([words, unpack(memoryview(data)[values:], layout.side, SIDE_BITS)])
+
+
+def check_side(data: bytes, layout: Layout, shards: int) -> None:
+    """Check the side words of a received shard 0. Raises ``IntegrityError`` naming the word that breaks its bound."""
+    if len(data) != layout.shard_bytes(shards)[0]:
+        raise IntegrityError(f"shard 0 has {len(data)} bytes where {layout.shard_bytes(shards)[0]} are due")
+    side = unpack(memoryview(data)[len(data) - packed_bytes(layout.side, SIDE_BITS) :], layout.side, SIDE_BITS)
+    if not 1 <= side[0] <= MAX_WEIGHT:
+        raise IntegrityError(f"the contribution claims a weight of {side[0]}; 1 to 2**40 is allowed")
+    votes = side[1 : 1 + len(layout.names)]
+    if votes.size and int(np.abs(votes).max()) > layout.vote_bound:
+        raise IntegrityError(f"the contribution votes beyond {layout.vote_bound} bits on a step")
+    if int(np.abs(side).max()) >= SIDE_BOUND:
+        raise IntegrityError("a metric word of the contribution is 2**46 or more")
+
+
+def sum_width(bits: int, members: int) -> int:
+    """Bits that hold any sum of ``members`` words of ``bits`` bits, rounded up as ``pack`` needs."""
+    width = bits + max(members - 1, 0).bit_length()
+    return -(-width // 4) * 4 if width <= 32 else -(-width // 8) * 8
+
+
+def encode_sum(total: Words, shard: int, layout: Layout, shards: int, members: int) -> bytes:
+    """The packed sum of one shard over ``members`` contributions."""
+    values = layout.shard_values(shards)[shard]
+    packed = pack(total[:values], sum_width(layout.bits, members))
+    return packed + (pack(total[values:], 64) if shard == 0 else b"")
+
+
+def sum_bytes(shard: int, layout: Layout, shards: int, members: int) -> int:
+    """The exact size of ``encode_sum``'s result."""
+    size = packed_bytes(layout.shard_values(shards)[shard], sum_width(layout.bits, members))
+    return size + (layout.side * 8 if shard == 0 else 0)
+
+
+def decode_sum(data: bytes, shard: int, layout: Layout, shards: int, members: int) -> Words:
+    """The inverse of ``encode_sum``. Raises ``IntegrityError`` on a wrong size."""
+    due = sum_bytes(shard, layout, shards, members)
+    if len(data) != due:
+        raise IntegrityError(f"the sum of shard {shard} has {len(data)} bytes where {due} are due")
+    values = layout.shard_values(shards)[shard]
+    width = sum_width(layout.bits, members)
+    at = packed_bytes(values, width)
+    words = unpack(memoryview(data)[:at], values, width)
+    return words if shard else np.concatenate([words, unpack(memoryview(data)[at:], layout.side, 64)])
+
+
+def split_side(sums: Sequence[Words], layout: Layout, shards: int) -> tuple[Words, Words]:
+    """All value words in order, and the side words, from the sums of all shards."""
+    first = layout.shard_values(shards)[0]
+    return np.concatenate([sums[0][:first], *sums[1:]]), sums[0][first:]
+
+
+def aggregate(values: Words, side: Words, layout: Layout, members: int) -> tuple[Aggregate, dict[str, Words]]:
+    """The weighted mean of each array, and the summed words of each metric.
+
+    Raises ``IntegrityError`` where the summed weight is not positive.
+    """
+    weight = int(side[0])
+    if weight <= 0:
+        raise IntegrityError(f"the round's weights sum to {weight}")
+    arrays: dict[str, NDArray[np.float64]] = {}
+    at = 0
+    for name, shape, exponent, size in zip(layout.names, layout.shapes, layout.exponents, layout.sizes, strict=True):
+        total = values[at : at + size].astype(np.float64) * 2.0**exponent
+        arrays[name] = (total / float(weight)).reshape(shape)
+        at += size
+    metrics: dict[str, Words] = {}
+    place = 1 + len(layout.names)
+    for name, words in layout.metrics:
+        metrics[name] = side[place : place + words]
+        place += words
+    return Aggregate(_readonly(arrays), weight, members), metrics
+
+
+def next_exponents(side: Words, layout: Layout, members: int) -> dict[str, int]:
+    """The step of each array for the next round: moved by the mean of the votes, rounded up, within its bounds."""
+    votes = side[1 : 1 + len(layout.names)]
+    moved = {}
+    for name, exponent, vote in zip(layout.names, layout.exponents, votes, strict=True):
+        moved[name] = max(-200, min(200, exponent - (-int(vote) // members)))
+    return moved
+
+
+def packed_bytes(count: int, width: int) -> int:
+    """Bytes that ``count`` words of ``width`` bits take."""
+    return -(-count * width // 8)
+
+
+def pack(words: Words, width: int) -> bytes:
+    """Two's complement, little-endian, ``width`` bits a word: a multiple of 4 up to 32, of 8 above; at most 64."""
+    raw = np.ascontiguousarray(words, dtype="<i8")
+    if width in (8, 16, 32, 64):
+        return raw.astype(f"<i{width // 8}").tobytes()
+    if width % 8 == 0:
+        return raw.view(np.uint8).reshape(-1, 8)[:, : width // 8].tobytes()
+    unsigned = raw.view("<u8") & np.uint64((1 << width) - 1)
+    if len(unsigned) % 2:
+        unsigned = np.append(unsigned, np.uint64(0))
+    pairs = unsigned[0::2] | (unsigned[1::2] << np.uint64(width))
+    packed = np.ascontiguousarray(pairs).view(np.uint8).reshape(-1, 8)[:, : width // 4].tobytes()
+    return packed[: packed_bytes(len(words), width)]
+
+
+def unpack(data: bytes | memoryview, count: int, width: int) -> Words:
+    """The ``count`` words that ``pack`` packed. Raises ``IntegrityError`` on a wrong size."""
+    if len(data) != packed_bytes(count, width):
+        raise IntegrityError(f"{len(data)} bytes where {packed_bytes(count, width)} are due")
+    if width in (8, 16, 32, 64):
+        return np.frombuffer(data, dtype=f"<i{width // 8}").astype(np.int64)
+    if width % 8 == 0:
+        wide = np.zeros((count, 8), dtype=np.uint8)
+        wide[:, : width // 8] = np.frombuffer(data, dtype=np.uint8).reshape(count, width // 8)
+        unsigned = wide.view("<u8").reshape(-1)
+    else:
+        pairs = -(-count // 2)
+        wide = np.zeros((pairs, 8), dtype=np.uint8)
+        padded = np.zeros(pairs * width // 4, dtype=np.uint8)
+        padded[: len(data)] = np.frombuffer(data, dtype=np.uint8)
+        wide[:, : width // 4] = padded.reshape(pairs, width // 4)
+        both = wide.view("<u8").reshape(-1)
+        unsigned = np.empty(2 * pairs, dtype=np.uint64)
+        unsigned[0::2] = both & np.uint64((1 << width) - 1)
+        unsigned[1::2] = both >> np.uint64(width)
+        unsigned = unsigned[:count]
+    shift = np.int64(64 - width)
+    return (unsigned.view(np.int64) << shift) >> shift
+
+
+def _readonly(arrays: dict[str, NDArray[np.float64]]) -> Arrays:
+    for array in arrays.values():
+        array.flags.writeable = False
+    return arrays
