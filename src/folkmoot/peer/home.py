@@ -1,0 +1,172 @@
+"""A peer's folder: all that a member keeps on one machine, and the one place that knows its file names.
+
+``identity.json`` the seed (0600), ``config.json`` how to reach the moot, ``data.json`` where the member's datasets
+lie (never told to anyone), ``blobs/`` the store, ``journal.sqlite`` what the daemon must not forget, ``status.json``
+and ``log.jsonl`` what it is doing, ``peer.lock`` held while it runs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+
+from folkmoot.errors import LocalError
+from folkmoot.peer.durable import replace
+from folkmoot.peer.identity import Identity
+
+if TYPE_CHECKING:
+    from folkmoot.ledger import Moot
+    from folkmoot.store import Store
+
+__all__ = ["Config", "Home"]
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How this peer reaches its moot; ``config.json``, made by ``new`` and ``join``, edited by hand at will."""
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
+    ledger: str
+    """Absolute path of an embedded chain's file, or the URL of a JSON-RPC endpoint."""
+    contract: str
+    """Address of the moot's contract, ``0x`` and 40 hex digits."""
+    bind: str = "127.0.0.1:0"
+    """Address and port that the peer listens on; port 0 lets the system choose."""
+    relays: tuple[str, ...] = ()
+    """URLs of relays for peers behind firewalls; none by default."""
+    blob_budget: Annotated[int, msgspec.Meta(ge=1 << 20)] = 10 << 30
+    """Most bytes of blobs kept on disk."""
+
+
+class Home:
+    """One peer's folder. Opening reads nothing; each part is read when asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.identity_file = path / "identity.json"
+        self.config_file = path / "config.json"
+        self.data_file = path / "data.json"
+        self.blobs = path / "blobs"
+        self.journal = path / "journal.sqlite"
+        self.status_file = path / "status.json"
+        self.log_file = path / "log.jsonl"
+        self.lock_file = path / "peer.lock"
+
+    @classmethod
+    def create(cls, path: Path, config: Config, identity: Identity | None = None) -> Home:
+        """Make the folder of a peer that has joined or founded a moot.
+
+        The identity that is in the folder is kept, else ``identity``, else a new one is made. Raises
+        ``LocalError`` when the folder belongs to another moot, or holds another identity than the one given.
+        """
+        home = cls(path)
+        if home.config_file.exists() and home.config.contract != config.contract:
+            raise LocalError(f"{path} belongs to another moot already; choose another folder with --home")
+        home.ensure_identity(identity)
+        home.write_config(config)
+        return home
+
+    @classmethod
+    def open(cls, path: Path) -> Home:
+        """The folder of a peer that belongs to a moot. Raises ``LocalError`` when it does not."""
+        home = cls(path)
+        if not home.config_file.exists():
+            raise LocalError(
+                f"{path} belongs to no moot yet: found one (folkmoot new), join one (folkmoot join TICKET), "
+                "or name the right folder with --home"
+            )
+        _ = home.config
+        return home
+
+    def ensure_identity(self, identity: Identity | None = None) -> Identity:
+        """The identity in this folder; if there is none, ``identity`` or a new one is saved there."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise LocalError(f"cannot make the folder {self.path}: {error.strerror}") from None
+        if not self.identity_file.exists():
+            (identity or Identity.create()).save(self.identity_file)
+        elif identity is not None and identity != self.identity:
+            raise LocalError(f"{self.path} holds another identity; choose another folder with --home")
+        return self.identity
+
+    @cached_property
+    def identity(self) -> Identity:
+        """The member's keys. Raises ``LocalError`` when they are missing or others can read them."""
+        return Identity.load(self.identity_file)
+
+    @cached_property
+    def config(self) -> Config:
+        """How to reach the moot. Raises ``LocalError`` naming the field that does not fit."""
+        try:
+            return msgspec.json.decode(self.config_file.read_bytes(), type=Config)
+        except OSError as error:
+            raise LocalError(f"cannot read {self.config_file}: {error.strerror}") from None
+        except msgspec.DecodeError as error:
+            raise LocalError(f"{self.config_file} is malformed: {error}") from None
+
+    def write_config(self, config: Config) -> None:
+        """Put ``config`` in place of the one on disk."""
+        self._write(self.config_file, msgspec.json.format(msgspec.json.encode(config)))
+        self.__dict__["config"] = config
+
+    def data(self) -> dict[int, str]:
+        """Path on this machine of each of the member's datasets, by its id on the ledger."""
+        try:
+            return msgspec.json.decode(self.data_file.read_bytes(), type=dict[int, str])
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise LocalError(f"cannot read {self.data_file}: {error.strerror}") from None
+        except msgspec.DecodeError as error:
+            raise LocalError(f"{self.data_file} is malformed: {error}") from None
+
+    def add_data(self, dataset: int, path: Path) -> None:
+        """Remember where a dataset lies."""
+        known = self.data() | {dataset: str(path.absolute())}
+        self._write(self.data_file, msgspec.json.format(msgspec.json.encode(known)))
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for one running peer. Raises ``LocalError`` naming the process that has it.
+
+        The lock goes with the process, however it ends: a file left behind by a kill locks nothing.
+        """
+        descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
+                raise LocalError(
+                    f"a peer already runs from {self.path} (process {holder}); stop it first, or use another --home"
+                ) from None
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+    def moot(self) -> Moot:
+        """The moot's ledger, with transactions signed by this member."""
+        from folkmoot.ledger import Moot, open_chain
+
+        return Moot(open_chain(self.config.ledger), self.config.contract, self.identity.account)
+
+    def store(self) -> Store:
+        """This peer's blobs."""
+        from folkmoot.store import Store
+
+        return Store(self.blobs, budget=self.config.blob_budget)
+
+    def _write(self, path: Path, data: bytes) -> None:
+        try:
+            replace(path, data + b"\n", mode=0o600)
+        except OSError as error:
+            raise LocalError(f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,204 @@
+"""A member's identity: one seed of 32 bytes, and the three keys that grow from it.
+
+The EVM key signs on the ledger, the Ed25519 key is the address on the network (an iroh EndpointId), the
+X25519 key agrees on secrets with other members. Each is HKDF-SHA256 (RFC 5869) of the seed under a context of
+its own, so a backup is one seed: 24 words of BIP-39, or the file itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import secrets
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from eth_account import Account
+from eth_account.hdaccount.mnemonic import Mnemonic
+from eth_account.signers.local import LocalAccount
+
+from folkmoot.errors import IntegrityError, LocalError
+from folkmoot.ledger.records import Member
+from folkmoot.peer.durable import write_once
+
+__all__ = ["SEED_BYTES", "WORDS", "Identity", "check_binding"]
+
+SEED_BYTES = 32
+WORDS = 24
+
+_SALT = b"folkmoot identity v1"
+_SECP256K1_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
+_BINDING = b"folkmoot member keys v1"
+_FORMAT = "folkmoot-identity-1"
+
+
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an identity file holds; ``check`` catches a file that was cut or mistyped."""
+
+    format: str
+    seed: str
+    check: str
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The keys of one member, all derived from ``seed`` (32 bytes, secret)."""
+
+    seed: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse a seed that is not 32 bytes."""
+        if len(self.seed) != SEED_BYTES:
+            raise LocalError(f"an identity's seed has {SEED_BYTES} bytes, not {len(self.seed)}")
+
+    def __repr__(self) -> str:
+        """Name the address; never the seed."""
+        return f"Identity({self.account.address})"
+
+    @classmethod
+    def create(cls) -> Identity:
+        """A new identity from the operating system's randomness."""
+        return cls(secrets.token_bytes(SEED_BYTES))
+
+    @classmethod
+    def from_words(cls, words: str | Sequence[str]) -> Identity:
+        """The identity whose ``words()`` these are; case and spacing do not matter.
+
+        Raises ``LocalError`` naming the first word that is not in the list, or a wrong count or checksum.
+        """
+        given = (words if isinstance(words, str) else " ".join(words)).lower().split()
+        if len(given) != WORDS:
+            raise LocalError(f"a backup has {WORDS} words, these are {len(given)}; copy them all, in order")
+        return cls(_seed_of(given))
+
+    def words(self) -> str:
+        """The seed as 24 words of the English BIP-39 list, checksum included."""
+        return Mnemonic().to_mnemonic(self.seed)
+
+    @classmethod
+    def load(cls, path: Path) -> Identity:
+        """Read what ``save`` wrote.
+
+        Raises ``LocalError`` when the file is missing, malformed, or readable by others than its owner.
+        """
+        try:
+            mode = path.stat().st_mode
+            raw = path.read_bytes()
+        except OSError as error:
+            raise LocalError(f"cannot read the identity {path}: {error.strerror}") from None
+        if stat.S_IMODE(mode) & 0o077:
+            raise LocalError(f"{path} can be read by others; it holds all your keys: run chmod 600 {path}")
+        try:
+            file = msgspec.json.decode(raw, type=_File)
+            seed = bytes.fromhex(file.seed)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise _damaged(path, str(error)) from None
+        if file.format != _FORMAT:
+            raise _damaged(path, f"its format is {file.format!r}, not {_FORMAT!r}")
+        if len(seed) != SEED_BYTES or file.check != _checksum(seed):
+            raise _damaged(path, "its checksum does not fit its seed")
+        return cls(seed)
+
+    def save(self, path: Path) -> None:
+        """Write the seed to a new file that only its owner can read, atomically and durably.
+
+        Raises ``LocalError`` when the file exists: overwriting an identity loses a member its keys.
+        """
+        file = _File(_FORMAT, self.seed.hex(), _checksum(self.seed))
+        try:
+            write_once(path, msgspec.json.format(msgspec.json.encode(file)) + b"\n", mode=0o600)
+        except FileExistsError:
+            raise LocalError(f"{path} exists and is not overwritten; move it away first if you are sure") from None
+        except OSError as error:
+            raise LocalError(f"cannot write the identity {path}: {error.strerror}") from None
+
+    @cached_property
+    def account(self) -> LocalAccount:
+        """The EVM account (secp256k1) that signs transactions and EIP-712 statements."""
+        # 48 bytes reduced modulo the order: the bias is below 2**-128, and zero cannot come out.
+        wide = int.from_bytes(self._derive(b"evm secp256k1 key", 48))
+        key = wide % (_SECP256K1_ORDER - 1) + 1
+        account: LocalAccount = Account.from_key(key.to_bytes(32))
+        return account
+
+    @cached_property
+    def endpoint_secret(self) -> bytes:
+        """32 bytes: the Ed25519 secret key of the network endpoint."""
+        return self._derive(b"endpoint ed25519 key", 32)
+
+    @cached_property
+    def endpoint(self) -> bytes:
+        """32 bytes: the Ed25519 public key, which is the iroh EndpointId."""
+        return Ed25519PrivateKey.from_private_bytes(self.endpoint_secret).public_key().public_bytes_raw()
+
+    @cached_property
+    def exchange_secret(self) -> bytes:
+        """32 bytes: the X25519 secret key."""
+        return self._derive(b"exchange x25519 key", 32)
+
+    @cached_property
+    def exchange(self) -> bytes:
+        """32 bytes: the X25519 public key."""
+        return X25519PrivateKey.from_private_bytes(self.exchange_secret).public_key().public_bytes_raw()
+
+    def binding(self) -> bytes:
+        """64 bytes: the endpoint key's signature over the EVM address and the exchange key.
+
+        The ledger shows that the address wants these keys; the binding shows that the keys want the address.
+        """
+        key = Ed25519PrivateKey.from_private_bytes(self.endpoint_secret)
+        return key.sign(_binding_message(self.account.address, self.exchange))
+
+    def _derive(self, purpose: bytes, length: int) -> bytes:
+        info = b"folkmoot 2026 " + purpose + b" v1"
+        return HKDF(algorithm=SHA256(), length=length, salt=_SALT, info=info).derive(self.seed)
+
+
+def check_binding(member: Member) -> bool:
+    """Whether the member's endpoint key has signed its address and exchange key."""
+    try:
+        key = Ed25519PublicKey.from_public_bytes(member.endpoint)
+        key.verify(member.binding, _binding_message(member.address, member.exchange))
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def _binding_message(address: str, exchange: bytes) -> bytes:
+    raw = bytes.fromhex(address.removeprefix("0x"))
+    if len(raw) != 20 or len(exchange) != 32:
+        raise ValueError("a binding covers an address of 20 bytes and a key of 32")
+    return _BINDING + raw + exchange
+
+
+def _seed_of(words: Sequence[str]) -> bytes:
+    """Entropy from 24 BIP-39 words: 11 bits each, the last 8 bits the checksum."""
+    index = {word: i for i, word in enumerate(Mnemonic().wordlist)}
+    bits = 0
+    for place, word in enumerate(words, start=1):
+        if word not in index:
+            near = difflib.get_close_matches(word, index, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise LocalError(f"word {place} of the backup, {word!r}, is not in the BIP-39 list{hint}")
+        bits = bits << 11 | index[word]
+    seed, check = (bits >> 8).to_bytes(SEED_BYTES), bits & 0xFF
+    if hashlib.sha256(seed).digest()[0] != check:
+        raise LocalError("the backup's checksum is wrong: a word is mistaken or two are swapped; compare")
+    return seed
+
+
+def _checksum(seed: bytes) -> str:
+    return hashlib.sha256(b"folkmoot identity file" + seed).hexdigest()[:8]
+
+
+def _damaged(path: Path, why: str) -> IntegrityError:
+    return IntegrityError(f"{path} is not an identity file ({why}); restore it: folkmoot restore")
