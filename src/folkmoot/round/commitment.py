@@ -1,17 +1,24 @@
-"""What a member binds itself to before anything is shown, and what a round's inputs add up to.
+"""What a member binds itself to before anything is shown, and the record of all that went into a round.
 
-keccak-256 throughout, so that a contract can check each of them as evidence.
+Commits are keccak-256 so that a contract can check one as evidence. The inputs of a round are a blob: whoever has
+the ledger and that blob knows every survivor's salt and shards, and can open every commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
+import msgspec
 from eth_hash.auto import keccak
 
-from folkmoot.digest import Hash
+from folkmoot.digest import HASH_BYTES, Hash
+from folkmoot.errors import IntegrityError
+from folkmoot.round.events import Reveal
 
-__all__ = ["commit_hash", "contribution_root", "inputs_root"]
+__all__ = ["commit_hash", "contribution_root", "decode_hashes", "decode_inputs", "encode_hashes", "encode_inputs"]
+
+MAX_RECORD = 1 << 22
+"""Bytes of an inputs record, at most: 256 members with 256 shards of 32 bytes fit."""
 
 
 def contribution_root(shards: Sequence[Hash]) -> Hash:
@@ -25,12 +32,38 @@ def commit_hash(salt: bytes, address: bytes, task: int, round: int, attempt: int
     ``salt`` is 32 random bytes, ``address`` the 20 bytes of the sender, so that a copied commit is worthless to
     anyone else. ``root`` is the ``contribution_root``. Raises ``ValueError`` on other lengths.
     """
-    if len(salt) != 32 or len(address) != 20 or len(root) != 32:
+    if len(salt) != 32 or len(address) != 20 or len(root) != HASH_BYTES:
         raise ValueError("a commit takes 32 bytes of salt, a 20-byte address and a 32-byte root")
     numbers = b"".join(n.to_bytes(32, "big") for n in (task, round, attempt))
     return keccak(salt + address + numbers + root)
 
 
-def inputs_root(roots: Iterable[Hash]) -> Hash:
-    """The hash of all that went into a round: the survivors' contribution roots, ascending by member."""
-    return keccak(b"".join(roots))
+def encode_inputs(reveals: Mapping[int, Reveal]) -> bytes:
+    """The record of a round's inputs: each survivor's member index, salt and shard hashes, ascending by member."""
+    return msgspec.msgpack.encode([(m, reveals[m].salt, list(reveals[m].shards)) for m in sorted(reveals)])
+
+
+def decode_inputs(data: bytes) -> dict[int, Reveal]:
+    """The inverse of ``encode_inputs``. Raises ``IntegrityError`` on any other bytes."""
+    try:
+        if len(data) > MAX_RECORD:
+            raise ValueError("too long")
+        rows = msgspec.msgpack.decode(data, type=list[tuple[int, bytes, list[bytes]]])
+        reveals = {m: Reveal(salt, tuple(shards)) for m, salt, shards in rows}
+        if encode_inputs(reveals) != data or any(len(h) != HASH_BYTES for r in reveals.values() for h in r.shards):
+            raise ValueError("not in canonical form")
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise IntegrityError(f"these {len(data)} bytes are not the record of a round's inputs: {error}") from None
+    return reveals
+
+
+def encode_hashes(hashes: Sequence[Hash]) -> bytes:
+    """The record of an aggregate: the blob hashes of its shards' sums, in order."""
+    return b"".join(hashes)
+
+
+def decode_hashes(data: bytes) -> tuple[Hash, ...]:
+    """The inverse of ``encode_hashes``. Raises ``IntegrityError`` on a length that no such record has."""
+    if not data or len(data) % HASH_BYTES or len(data) > 256 * HASH_BYTES:
+        raise IntegrityError(f"{len(data)} bytes are not the record of an aggregate")
+    return tuple(data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES))

@@ -68,7 +68,7 @@ class Reveal:
 
 @dataclass(frozen=True)
 class Statement:
-    """What a quorum signs: the outcome of one attempt."""
+    """What a quorum signs: the outcome of one attempt. ``inputs`` and ``aggregate`` name the blobs that record them."""
 
     parent: Hash
     inputs: Hash
@@ -306,8 +306,8 @@ class Update:
 
     key: Key
     parent: Hash
-    survivors: int
-    inputs: Hash
+    inputs: Mapping[int, Reveal]
+    """The survivors' reveals; their record is a blob whose hash the statement names."""
     sums: tuple[Hash, ...]
 
 

@@ -1,7 +1,7 @@
 """One member's side of a task's rounds, as a pure state machine: events in, actions out.
 
-The machine never acts, waits or draws a random number. The peer daemon, the simulator and the fault tests all drive this
-one class. What it knows dies with the process and is made anew from three durable things: the ledger, the
+The machine never acts, waits or draws a random number. The peer daemon, the simulator and the fault tests all drive
+this one class. What it knows dies with the process and is made anew from three durable things: the ledger, the
 blobs on disk, and the journal that remembers the own contribution.
 
 Nothing here relies on a message arriving. What is pushed once is pulled when it is missed, and what goes to one posting
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from folkmoot.digest import Hash
 from folkmoot.errors import ProtocolError
-from folkmoot.round.commitment import commit_hash, contribution_root, inputs_root
+from folkmoot.round.commitment import commit_hash, contribution_root
 from folkmoot.round.events import (
     Action,
     Announce,
@@ -290,7 +290,8 @@ class RoundMachine:
 
     def _attend(self, attempt: _Attempt, view: RoundView, actions: list[Action]) -> None:
         """Too late for this attempt: ask to be waited for in the next."""
-        if self._willing and not attempt.attended and not view.committed >> self.me & 1:
+        missed = not view.committed >> self.me & 1
+        if self._willing and missed and not attempt.attended and attempt.failure is None:
             attempt.attended = True
             actions.append(Attend(attempt.key))
 
@@ -340,9 +341,9 @@ class RoundMachine:
                     actions.append(Announce(attempt.key, to, dict(attempt.own_sums)))
         if self._gather_sums(attempt, actions) and not attempt.updating:
             attempt.updating = True
-            inputs = inputs_root(contribution_root(attempt.reveals[m].shards) for m in survivors)
+            inputs = {m: attempt.reveals[m] for m in survivors}
             sums = tuple(attempt.sums[s] for s in range(attempt.plan.shards))
-            actions.append(Update(attempt.key, view.parent, view.survivors, inputs, sums))
+            actions.append(Update(attempt.key, view.parent, inputs, sums))
 
     def _gather_sums(self, attempt: _Attempt, actions: list[Action]) -> bool:
         """Whether every shard's sum is on disk. A holder's word counts when all its fellows say the same, or the
