@@ -1,0 +1,120 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from folkmoot.errors import LocalError
+from folkmoot.peer.home import Config, Home
+from folkmoot.peer.identity import Identity
+from folkmoot.peer.status import PeerStatus, TaskStatus, read_status, write_status
+
+CONFIG = Config(name="cleveland", ledger="/srv/moot.sqlite", contract="0x" + "ab" * 20)
+
+
+def test_a_new_home_is_private_and_opens_again(tmp_path: Path) -> None:
+    made = Home.create(tmp_path / "home", CONFIG)
+    assert made.path.stat().st_mode & 0o777 == 0o700
+    assert made.identity_file.stat().st_mode & 0o777 == 0o600
+    opened = Home.open(tmp_path / "home")
+    assert opened.config == CONFIG
+    assert opened.identity == made.identity
+
+
+def test_an_identity_that_was_restored_before_is_kept(tmp_path: Path) -> None:
+    restored = Home(tmp_path).ensure_identity(Identity(bytes(32)))
+    assert Home.create(tmp_path, CONFIG).identity == restored
+
+
+def test_another_identity_is_refused(tmp_path: Path) -> None:
+    Home.create(tmp_path, CONFIG)
+    with pytest.raises(LocalError, match="holds another identity"):
+        Home(tmp_path).ensure_identity(Identity(bytes(32)))
+
+
+def test_a_home_serves_one_moot(tmp_path: Path) -> None:
+    Home.create(tmp_path, CONFIG)
+    with pytest.raises(LocalError, match="belongs to another moot"):
+        Home.create(tmp_path, msgspec.structs.replace(CONFIG, contract="0x" + "cd" * 20))
+    assert Home.create(tmp_path, CONFIG).config == CONFIG
+
+
+def test_a_folder_without_a_moot_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match=r"folkmoot new.*folkmoot join.*--home"):
+        Home.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("{", "malformed"),
+        ('{"name": "a"}', "missing required field `ledger`"),
+        ('{"name": "a", "ledger": "x", "contract": "0x", "port": 1}', "unknown field `port`"),
+        ('{"name": 5, "ledger": "x", "contract": "0x"}', r"Expected `str`, got `int` - at `\$.name`"),
+    ],
+)
+def test_a_malformed_configuration_is_named_with_its_field(tmp_path: Path, text: str, complaint: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(LocalError, match=complaint):
+        Home.open(tmp_path)
+
+
+def test_paths_of_datasets_are_absolute_and_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home.create(tmp_path / "home", CONFIG)
+    monkeypatch.chdir(tmp_path)
+    assert home.data() == {}
+    home.add_data(3, Path("a.csv"))
+    home.add_data(7, tmp_path / "b.csv")
+    assert home.data() == {3: str(tmp_path / "a.csv"), 7: str(tmp_path / "b.csv")}
+    assert home.data_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_one_peer_at_a_time_runs_from_a_home_and_a_killed_one_leaves_no_lock(tmp_path: Path) -> None:
+    home = Home.create(tmp_path / "home", CONFIG)
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import sys, pathlib, time\nfrom folkmoot.peer.home import Home\n"
+            "with Home(pathlib.Path(sys.argv[1])).lock():\n    print('held', flush=True)\n    time.sleep(600)",
+            str(home.path),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == b"held\n"
+    with pytest.raises(LocalError, match=f"process {holder.pid}"), home.lock():
+        pass
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.communicate()
+    with home.lock():
+        pass
+
+
+def test_a_status_is_read_back_and_an_undefined_metric_is_left_out(tmp_path: Path) -> None:
+    home = Home.create(tmp_path, CONFIG)
+    assert read_status(home) is None
+    task = TaskStatus(task=0, name="heart", round=2, phase="training", metrics={"auc": [(1, 0.5), (2, float("nan"))]})
+    write_status(home, PeerStatus(name="cleveland", pid=1, tasks=[task], errors=["one"]))
+    read = read_status(home)
+    assert read is not None
+    assert read.tasks[0].metrics == {"auc": [(1, 0.5)]}
+    assert read.errors == ["one"]
+
+
+def test_writing_status_again_and_again_leaves_one_file(tmp_path: Path) -> None:
+    home = Home.create(tmp_path, CONFIG)
+    before = set(tmp_path.iterdir())
+    for round in range(20):
+        write_status(home, PeerStatus(name="cleveland", pid=round))
+    assert set(tmp_path.iterdir()) - before == {home.status_file}
+
+
+def test_a_malformed_status_is_an_error_in_words(tmp_path: Path) -> None:
+    home = Home.create(tmp_path, CONFIG)
+    home.status_file.write_text('{"name": "cleveland"}')
+    with pytest.raises(LocalError, match="malformed"):
+        read_status(home)
