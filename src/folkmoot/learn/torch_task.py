@@ -1,0 +1,230 @@
+"""A PyTorch model as a task: local training, the change of its parameters as the contribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from folkmoot.errors import TaskError
+from folkmoot.learn.server import ServerOptimizer
+from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, finite, weight_of
+from folkmoot.task import Aggregate, Context, Contribution, Metric, Policy, State
+
+try:
+    import torch
+    from torch import Tensor, nn
+except ModuleNotFoundError as _error:
+    raise TaskError("TorchTask needs PyTorch. Install it with: pip install 'folkmoot[torch]'") from _error
+
+__all__ = ["TorchTask"]
+
+_REAL_LABELS = (nn.BCEWithLogitsLoss, nn.BCELoss, nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+_EVALUATION_BATCH = 1024
+_BUFFER = "buffer/"
+
+
+class TorchTask(SupervisedTask):
+    """Federated training of a `torch.nn.Module` on the CPU, one thread a member.
+
+    ``model()`` makes the module, ``loss(output, labels)`` a scalar mean, ``optimizer(parameters)`` a fresh optimiser
+    for each contribution. ``load(path)`` gives (train, test), each (features, labels) as arrays or tensors,
+    first axis examples. Real features get the model's dtype; integer ones (token ids) stay. In each round a member
+    makes ``local_epochs`` passes in shuffled batches of ``batch_size``, with ``prox_mu`` times half
+    the squared distance to the round's model added to the loss (FedProx, arXiv:1812.06127).
+
+    The state names parameters as ``state_dict`` does. Real buffers (BatchNorm's statistics) are named ``buffer/...``
+    and averaged as they are, whatever the server optimiser; integer buffers start afresh in each contribution.
+    Parameters without ``requires_grad`` and buffers outside the ``state_dict`` keep what ``model()`` under
+    ``seed`` gave them, and are not in the state.
+
+    ``predict`` makes predictions for the metrics from the model's output; by default the sigmoid for BCEWithLogitsLoss,
+    the softmax for CrossEntropyLoss, exp for NLLLoss, otherwise the output itself.
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        model: Callable[[], nn.Module],
+        loss: Callable[[Tensor, Tensor], Tensor],
+        optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
+        load: Loader,
+        metrics: Mapping[str, Metric] | None = None,
+        server: ServerOptimizer | None = None,
+        policy: Policy | None = None,
+        batch_size: int = 32,
+        local_epochs: int = 1,
+        prox_mu: float = 0.0,
+        predict: Callable[[Tensor], Tensor] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(name=name, load=load, metrics=metrics or {}, policy=policy, server=server)
+        self._make_model, self._loss, self._make_optimizer = model, loss, optimizer
+        self.batch_size, self.local_epochs, self.prox_mu, self.seed = batch_size, local_epochs, prox_mu, seed
+        self._to_prediction = predict or _prediction_for(loss)
+        self._built: _Model | None = None
+
+    def init(self) -> State:
+        """The parameters that ``model()`` has under ``torch.manual_seed(seed)``."""
+        with _torch(self.seed):
+            fresh = _Model(self._make_model())
+        params = fresh.read(fresh.parameters)
+        return State({**params, **fresh.read(fresh.buffers), **self.server.init(params)})
+
+    def parameters(self, state: State) -> dict[str, Array]:
+        """What the server optimiser moves: all but buffers and its own memory."""
+        return {name: array for name, array in super().parameters(state).items() if not name.startswith(_BUFFER)}
+
+    def schema(self, state: State) -> Mapping[str, tuple[int, ...]]:
+        """Shapes of parameters and buffers."""
+        return {name: array.shape for name, array in super().parameters(state).items()}
+
+    def load(self, path: str) -> Data:
+        """(train, test) as tensors of the dtypes that model and loss take."""
+        (features, labels), (test_features, test_labels) = super().load(path)
+        return (
+            (self._features(features), self._labels(labels)),
+            (self._features(test_features), self._labels(test_labels)),
+        )
+
+    def contribute(self, state: State, data: Data, context: Context) -> Contribution:
+        """New minus old after local training, in float64."""
+        features, labels = self._features(data[0][0]), self._labels(data[0][1])
+        held = self._model()
+        with _torch(int.from_bytes(context.seed[:8], "little")):
+            held.write(state)
+            held.module.train()
+            self._train(held.module, features, labels)
+        deltas = {name: array - state.arrays[name] for name, array in held.read().items()}
+        return Contribution(finite(deltas, "lower the optimizer's learning rate"), weight_of(data))
+
+    def update(self, state: State, aggregate: Aggregate) -> State:
+        """The server optimiser's step for the parameters; the mean of the members' buffers."""
+        moved = super().update(state, aggregate)
+        buffers = {
+            name: state.arrays[name] + aggregate.arrays[name] for name in state.arrays if name.startswith(_BUFFER)
+        }
+        return State({**moved.arrays, **buffers}, moved.round, moved.exponents)
+
+    def predict(self, state: State, features: Any) -> NDArray[Any]:
+        """Predictions in evaluation mode, float64, first axis examples."""
+        held, given = self._model(), self._features(features)
+        with _torch(self.seed), torch.inference_mode():
+            held.write(state)
+            held.module.eval()
+            outputs = [self._to_prediction(held.module(batch)) for batch in torch.split(given, _EVALUATION_BATCH)]
+        return np.asarray(torch.cat(outputs).double().numpy())
+
+    def _train(self, module: nn.Module, features: Tensor, labels: Tensor) -> None:
+        params = [p for p in module.parameters() if p.requires_grad]
+        start = [p.detach().clone() for p in params] if self.prox_mu else []
+        optimizer = self._make_optimizer(iter(params))
+        for _ in range(self.local_epochs):
+            # One gather an epoch, then views: far cheaper than an index a batch.
+            order = torch.randperm(len(labels))
+            batches = zip(
+                torch.split(features[order], self.batch_size), torch.split(labels[order], self.batch_size), strict=True
+            )
+            for x, y in batches:
+                optimizer.zero_grad(set_to_none=True)
+                loss = self._loss(_fitted(module(x), y), y)
+                for p, old in zip(params, start, strict=False):
+                    loss = loss + 0.5 * self.prox_mu * (p - old).square().sum()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+
+    def _model(self) -> _Model:
+        """The one module of this process, made on first use; its contents come from the state each time."""
+        if self._built is None:
+            with _torch(self.seed):
+                self._built = _Model(self._make_model())
+        return self._built
+
+    def _features(self, features: Any) -> Tensor:
+        tensor = torch.as_tensor(features)
+        return tensor.to(self._model().dtype) if tensor.is_floating_point() else tensor
+
+    def _labels(self, labels: Any) -> Tensor:
+        tensor = torch.as_tensor(labels)
+        if isinstance(self._loss, _REAL_LABELS) or (tensor.is_floating_point() and tensor.ndim > 1):
+            return tensor.to(self._model().dtype)
+        return tensor.long() if isinstance(self._loss, nn.CrossEntropyLoss | nn.NLLLoss) else tensor
+
+
+class _Model:
+    """A module and the tensors of it that make the state."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module = module
+        kept = module.state_dict(keep_vars=True)
+        self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.buffers = {
+            _BUFFER + name: b for name, b in module.named_buffers() if name in kept and b.is_floating_point()
+        }
+        self.counters = [(b, b.clone()) for b in module.buffers() if not b.is_floating_point()]
+        self.dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+
+    def read(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Array]:
+        """Parameters and buffers, copied to float64."""
+        chosen = {**self.parameters, **self.buffers} if tensors is None else tensors
+        return {
+            name: t.detach().numpy().astype(np.float64) if t.dtype in _NUMPY else _wide(t) for name, t in chosen.items()
+        }
+
+    def write(self, state: State) -> None:
+        """Set parameters and buffers from ``state``, counters as they began."""
+        with torch.no_grad():
+            for name, tensor in (self.parameters | self.buffers).items():
+                tensor.copy_(_tensor(state.arrays[name]))
+            for counter, first in self.counters:
+                counter.copy_(first)
+
+
+_NUMPY = (torch.float32, torch.float64)
+
+
+def _wide(tensor: Tensor) -> Array:
+    return np.asarray(tensor.detach().double().numpy())
+
+
+def _tensor(array: Array) -> Tensor:
+    # A state read from bytes is read-only, and torch warns of any read-only array, though we only read it.
+    return torch.from_numpy(array if array.flags.writeable else array.copy())
+
+
+@contextmanager
+def _torch(seed: int) -> Iterator[None]:
+    """One thread and a seeded generator, both as before afterwards.
+
+    One thread because members share machines, and because a sum split over threads depends on their number.
+    """
+    threads = torch.get_num_threads()
+    if threads != 1:
+        torch.set_num_threads(1)
+    before = torch.random.get_rng_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.random.set_rng_state(before)
+        if threads != 1:
+            torch.set_num_threads(threads)
+
+
+def _fitted(output: Tensor, labels: Tensor) -> Tensor:
+    """(examples, 1) outputs for (examples,) real labels: what a final ``nn.Linear(n, 1)`` gives."""
+    if labels.is_floating_point() and output.shape != labels.shape and output.numel() == labels.numel():
+        return output.reshape(labels.shape)
+    return output
+
+
+def _prediction_for(loss: object) -> Callable[[Tensor], Tensor]:
+    if isinstance(loss, nn.BCEWithLogitsLoss):
+        return torch.sigmoid
+    if isinstance(loss, nn.CrossEntropyLoss):
+        return lambda output: torch.softmax(output, dim=1)
+    return torch.exp if isinstance(loss, nn.NLLLoss) else lambda output: output

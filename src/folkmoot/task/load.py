@@ -1,0 +1,197 @@
+"""From a bundle to its task: the user's code, run as modules of its own.
+
+The files of a bundle become one package whose name is derived from the bundle's hash, so two tasks with a
+``nets.py`` each never meet. Inside it ``from . import nets`` and plain ``import nets`` both work.
+"""
+
+from __future__ import annotations
+
+import builtins
+import importlib
+import linecache
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Mapping, Sequence
+from importlib.abc import InspectLoader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import decode_source
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from folkmoot.digest import blob_hash
+from folkmoot.errors import FolkmootError, TaskError
+from folkmoot.task.bundle import TASK_FILE, read_bundle
+from folkmoot.task.policy import Policy
+from folkmoot.task.protocol import Task
+
+__all__ = ["load_task", "task_error"]
+
+_PREFIX = "folkmoot_task_"
+_METHODS = ("init", "schema", "load", "contribute", "update", "metrics", "evaluate")
+_EXTRAS = {"torch": "torch", "sklearn": "sklearn"}
+
+
+def load_task(bundle: bytes, workdir: Path | None = None) -> Task:
+    """Run the bundle's ``task.py`` and return the ``task`` it defines.
+
+    With ``workdir`` the files are also written to ``workdir/<hash>``, where the code finds them beside its
+    ``__file__``; without it they stay in memory. Each call runs the code afresh.
+
+    Raises ``ProtocolError`` if the bytes are no bundle, and ``TaskError`` if the code raises (with file and
+    line), defines no ``task``, or defines one that breaks the `Task` protocol.
+    """
+    files = read_bundle(bundle)
+    name = blob_hash(bundle).hex()
+    package = _PREFIX + name[:16]
+    folder = f"<task {name[:12]}>" if workdir is None else _unpack(files, Path(workdir) / name)
+    _forget(package)
+    sys.meta_path.append(_Importer(package, files, folder))
+    try:
+        module = importlib.import_module(f"{package}.{TASK_FILE.removesuffix('.py')}")
+    except (Exception, SystemExit) as error:
+        raise task_error("does not load", error) from error
+    return _checked(module)
+
+
+def task_error(doing: str, error: BaseException) -> TaskError:
+    """``error``, raised by a task's code, as a ``TaskError`` whose message has file and line of that code.
+
+    ``doing`` completes "The task ...": "does not load", "failed in contribute".
+    """
+    place = _place(error)
+    what = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().rstrip(".")
+    if not isinstance(error, FolkmootError):
+        what = f"{type(error).__name__}: {what}" if what else type(error).__name__
+    return TaskError(f"The task {doing}{f' ({place})' if place else ''}: {what}.{_hint(error)}")
+
+
+class _Importer(MetaPathFinder, InspectLoader):
+    """Finds and runs the modules of one bundle, from its files in memory."""
+
+    def __init__(self, package: str, files: Mapping[str, bytes], folder: str) -> None:
+        self.package = package
+        self._files, self._folder = files, folder
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The spec of a module of this bundle, else ``None``."""
+        if fullname == self.package:
+            return ModuleSpec(fullname, self, is_package=True)
+        file = self._file(fullname)
+        if file is None:
+            return None
+        spec = ModuleSpec(fullname, self, origin=f"{self._folder}/{file}", is_package=self.is_package(fullname))
+        spec.has_location = True
+        return spec
+
+    def is_package(self, fullname: str) -> bool:
+        """Whether the module is a folder with an ``__init__.py``."""
+        return fullname == self.package or (self._file(fullname) or "").endswith("/__init__.py")
+
+    def get_source(self, fullname: str) -> str:
+        """The text of the module's file."""
+        file = self._file(fullname)
+        return "" if file is None else decode_source(self._files[file])
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module's code; its ``import`` statements see the bundle's own top-level modules first."""
+        if module.__name__ == self.package:
+            return
+        source, filename = self.get_source(module.__name__), str(module.__file__)
+        linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+        vars(module)["__builtins__"] = {**vars(builtins), "__import__": self._import}
+        exec(compile(source, filename, "exec", dont_inherit=True), vars(module))
+
+    def _file(self, fullname: str) -> str | None:
+        if not fullname.startswith(f"{self.package}."):
+            return None
+        stem = fullname.removeprefix(f"{self.package}.").replace(".", "/")
+        return next((name for name in (f"{stem}/__init__.py", f"{stem}.py") if name in self._files), None)
+
+    def _import(
+        self,
+        name: str,
+        globals: Mapping[str, object] | None = None,
+        locals: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        """``__import__`` as the bundle's code sees it."""
+        top = name.split(".")[0]
+        if level or self._file(f"{self.package}.{top}") is None:
+            return builtins.__import__(name, globals, locals, fromlist or (), level)
+        module = importlib.import_module(f"{self.package}.{name}")
+        for item in fromlist or ():
+            if not hasattr(module, item) and self._file(f"{module.__name__}.{item}"):
+                importlib.import_module(f"{module.__name__}.{item}")
+        return module if fromlist else sys.modules[f"{self.package}.{top}"]
+
+
+def _forget(package: str) -> None:
+    """Take an earlier load of the same bundle out of the import system."""
+    sys.meta_path[:] = [
+        finder for finder in sys.meta_path if not (isinstance(finder, _Importer) and finder.package == package)
+    ]
+    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+        del sys.modules[name]
+
+
+def _unpack(files: Mapping[str, bytes], folder: Path) -> str:
+    """Write the files under ``folder``, whole or not at all; what a crash left there before is replaced."""
+    try:
+        for name, content in files.items():
+            target = folder / name
+            if target.is_file() and not target.is_symlink() and target.read_bytes() == content:
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".", delete=False) as file:
+                file.write(content)
+            os.replace(file.name, target)
+    except OSError as error:
+        raise TaskError(f"The task's files cannot be written under {folder}: {error.strerror or error}.") from None
+    return str(folder)
+
+
+def _place(error: BaseException) -> str:
+    """The last place of the bundle's own code that ``error`` passed: ``"task.py, line 3"``, or nothing."""
+    folders = {finder._folder: finder for finder in sys.meta_path if isinstance(finder, _Importer)}
+    places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError):
+        places.append((error.filename or "", error.lineno))
+    for filename, line in reversed(places):
+        for folder in folders:
+            if filename.startswith(f"{folder}/"):
+                return f"{filename[len(folder) + 1 :]}, line {line}"
+    return ""
+
+
+def _hint(error: BaseException) -> str:
+    missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if missing in _EXTRAS:
+        return f" Install it with: pip install 'folkmoot[{_EXTRAS[missing]}]'"
+    if missing:
+        return f" Put {missing}.py beside {TASK_FILE} in one folder and propose the folder, or install the package."
+    return ""
+
+
+def _checked(module: ModuleType) -> Task:
+    """The module's ``task``, if it keeps the protocol as far as one can see without running it."""
+    if not hasattr(module, "task"):
+        raise TaskError(f"{TASK_FILE} defines no `task`; end it with `task = fm.LogisticTask(...)` or another task.")
+    task: Any = module.task
+    if isinstance(task, type):
+        raise TaskError(f"`task` in {TASK_FILE} is the class {task.__name__}; make one: `task = {task.__name__}(...)`.")
+    missing = [name for name in _METHODS if not callable(getattr(task, name, None))]
+    if missing:
+        raise TaskError(f"`task` in {TASK_FILE} is a {type(task).__name__} without {', '.join(missing)}().")
+    if not isinstance(getattr(task, "policy", None), Policy):
+        raise TaskError(f"`task.policy` in {TASK_FILE} is not a Policy; give `policy=fm.Policy(rounds=...)`.")
+    name = getattr(task, "name", None)
+    if not isinstance(name, str) or not 1 <= len(name) <= 100 or not name.isprintable():
+        raise TaskError(f"`task.name` in {TASK_FILE} is {name!r:.60}; use 1 to 100 printable characters.")
+    kept: Task = task
+    return kept
