@@ -1,1 +1,40 @@
+"""The ledger: the moot's contract, its typed client, and the chains it can stand on.
 
+What the members agree on stands here: who they are, what may be trained on which data, every model they made.
+``Moot`` is the client of one contract (``Moot.vy``), ``records`` the values it gives, ``statements`` what members sign
+for it.
+"""
+
+from folkmoot.ledger.moot import Moot
+from folkmoot.ledger.records import (
+    Commit,
+    Dataset,
+    Final,
+    JoinFields,
+    Member,
+    MootRecord,
+    Phase,
+    PolicyTerms,
+    RoundView,
+    TaskRecord,
+    faults,
+    members_of,
+    quorum,
+)
+
+__all__ = [
+    "Commit",
+    "Dataset",
+    "Final",
+    "JoinFields",
+    "Member",
+    "Moot",
+    "MootRecord",
+    "Phase",
+    "PolicyTerms",
+    "RoundView",
+    "TaskRecord",
+    "faults",
+    "members_of",
+    "quorum",
+]

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from folkmoot.round.view import Phase, RoundView, faults, members_of, quorum
 
-__all__ = ["Dataset", "Final", "Member", "Phase", "RoundView", "TaskRecord", "faults", "members_of", "quorum"]
+__all__ = [
+    "Commit",
+    "Dataset",
+    "Final",
+    "JoinFields",
+    "Member",
+    "MootRecord",
+    "Phase",
+    "PolicyTerms",
+    "RoundView",
+    "TaskRecord",
+    "Terms",
+    "faults",
+    "members_of",
+    "quorum",
+]
 
 
 @dataclass(frozen=True)
@@ -81,3 +97,88 @@ class Final:
     members: int
     block: int
     time: int
+
+
+@dataclass(frozen=True)
+class MootRecord:
+    """What was fixed when the moot was founded."""
+
+    name: str
+    seats: int
+    """Until it has this many members, the founding voucher admits further ones."""
+    voucher: str
+    """Address of the founding voucher's key."""
+    born: int
+    """The block its contract was deployed in."""
+
+
+@dataclass(frozen=True)
+class JoinFields:
+    """What a member tells of itself when it joins; the meaning of each is as in ``Member``."""
+
+    name: str
+    """1 to 64 bytes of UTF-8."""
+    endpoint: bytes
+    exchange: bytes
+    binding: bytes
+    addresses: tuple[str, ...] = ()
+    """Joined by commas, at most 512 bytes."""
+
+
+class Terms(Protocol):
+    """The numbers of a policy that bind the contract. ``task.Policy`` has them, and so has ``PolicyTerms``."""
+
+    @property
+    def rounds(self) -> int:
+        """1 to 1,000,000."""
+        ...
+
+    @property
+    def min_members(self) -> int:
+        """Fewest contributions of a round, 1 to 256."""
+        ...
+
+    @property
+    def start(self) -> int:
+        """Grants that open the first round, ``min_members`` to 256."""
+        ...
+
+    @property
+    def train_seconds(self) -> int:
+        """1 to 604,800, as the two below."""
+        ...
+
+    @property
+    def exchange_seconds(self) -> int:
+        """From the close of commits to the freeze."""
+        ...
+
+    @property
+    def final_seconds(self) -> int:
+        """From the freeze to a new attempt."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyTerms:
+    """``Terms`` for those who have no ``task.Policy`` at hand."""
+
+    rounds: int
+    min_members: int
+    start: int
+    train_seconds: int
+    exchange_seconds: int
+    final_seconds: int
+
+
+@dataclass(frozen=True)
+class Commit:
+    """The record of one commit, from its event."""
+
+    task: int
+    round: int
+    attempt: int
+    member: int
+    hash: bytes
+    """32 bytes."""
+    block: int

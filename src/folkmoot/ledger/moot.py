@@ -1,0 +1,312 @@
+"""The typed client of a moot: reads give values of ``records``, writes return once they stand on the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TypeVar
+
+from eth_account.signers.local import LocalAccount
+from eth_utils.address import to_checksum_address
+from web3 import Web3
+
+from folkmoot.errors import ChainError, LedgerRefused, LocalError
+from folkmoot.ledger import abi
+from folkmoot.ledger.records import (
+    Commit,
+    Dataset,
+    Final,
+    JoinFields,
+    Member,
+    MootRecord,
+    RoundView,
+    TaskRecord,
+    Terms,
+)
+from folkmoot.ledger.statements import Domain, sign, voucher_digest
+from folkmoot.ledger.transact import Chain, Log, Receipt, Sender
+
+__all__ = ["Moot"]
+
+_Row = TypeVar("_Row")
+
+
+class Moot:
+    """One moot, reached through ``w3``; ``signer`` pays for and signs its transactions, and may be left out to read.
+
+    Every method raises ``ChainError`` when the chain cannot be reached or holds no such contract, and
+    ``LedgerRefused`` with the contract's reason when it refuses. Reads ask the chain each time. Writes wait until
+    the transaction stands in a block; one thread at a time gets to send.
+    """
+
+    def __init__(self, w3: Web3, address: str, signer: LocalAccount | None = None) -> None:
+        self.address: str = to_checksum_address(address)
+        self._chain = Chain(w3)
+        self._sender = None if signer is None else Sender(self._chain, signer)
+        self._signer = signer
+        self._index: int | None = None
+        self._seen: dict[tuple[int, int], int] = {}
+
+    @classmethod
+    def deploy(
+        cls, w3: Web3, signer: LocalAccount, *, name: str, seats: int, voucher: str, founder: JoinFields
+    ) -> Moot:
+        """Found a moot. The account of ``signer`` becomes member 0.
+
+        ``voucher`` is the address of the key whose signature admits members until there are ``seats``.
+        """
+        what = abi.encode_constructor(_name(name), seats, to_checksum_address(voucher), *_fields(founder))
+        receipt = Sender(Chain(w3), signer).send(None, what)
+        if receipt.contract is None:
+            raise ChainError("the chain gave no address for the new moot")
+        return cls(w3, receipt.contract, signer)
+
+    # ---- the chain -----------------------------------------------------------------------------------------
+
+    @property
+    def chain_id(self) -> int:
+        """The chain's id, part of every signed statement."""
+        return self._chain.id
+
+    @cached_property
+    def domain(self) -> Domain:
+        """Where this moot's statements count; for ``statements``."""
+        return Domain(self._chain.id, self.address)
+
+    def now(self) -> float:
+        """Ledger time, in seconds."""
+        return self._chain.now()
+
+    def head(self) -> int:
+        """The number of the newest block: when it has not changed, nothing else has."""
+        return self._chain.head()
+
+    # ---- members -------------------------------------------------------------------------------------------
+
+    def about(self) -> MootRecord:
+        """What was fixed when the moot was founded."""
+        return self._about
+
+    @cached_property
+    def _about(self) -> MootRecord:
+        return abi.decode_about(self._call("about"))
+
+    def name(self) -> str:
+        """What the moot is called."""
+        return self._about.name
+
+    def member_count(self) -> int:
+        """How many members there are."""
+        return self._counts()[0]
+
+    def members(self) -> tuple[Member, ...]:
+        """All members, ascending by index."""
+        return tuple(self._pages(0, lambda start: abi.decode_members(start, self._call("members", start))))
+
+    def me(self) -> Member | None:
+        """The signer as a member; ``None`` if it is not one."""
+        if self._sender is None:
+            return None
+        if self._index is None:
+            (number,) = abi.words(self._call("number_of", self._sender.address), 1)
+            if number == 0:
+                return None
+            self._index = number - 1
+        return abi.decode_members(self._index, self._call("members", self._index))[0]
+
+    def join(self, fields: JoinFields, voucher_key: bytes) -> None:
+        """Become a member, admitted by the voucher whose private key (32 bytes) this is."""
+        signature = sign(voucher_key, voucher_digest(self.domain, self._writer.address))
+        self._send("join", *_fields(fields), signature)
+
+    def invite(self, voucher: str) -> None:
+        """Vote that the holder of the key behind the address ``voucher`` may join."""
+        self._send("invite", to_checksum_address(voucher))
+
+    def announce(self, addresses: Sequence[str]) -> None:
+        """Say where the signer's peer can be reached, each as ``host:port``."""
+        self._send("announce", _hints(addresses))
+
+    # ---- datasets, tasks, consent ----------------------------------------------------------------------------
+
+    def datasets(self) -> tuple[Dataset, ...]:
+        """All described datasets, ascending by id."""
+        return tuple(self._pages(1, lambda start: abi.decode_datasets(start, self._call("datasets", start))))
+
+    def dataset(self, id: int) -> Dataset:
+        """One dataset. Raises ``LedgerRefused`` when there is none of that id."""
+        return self._one("dataset", id, abi.decode_datasets(id, self._call("datasets", id)))
+
+    def describe(self, card: bytes, records: int) -> int:
+        """Describe a dataset of the signer's: the hash (32 bytes) of its card, and about how many records. Its id."""
+        return self._made(abi.DESCRIBED, self._send("describe", card, records))
+
+    def tasks(self) -> tuple[TaskRecord, ...]:
+        """All proposed tasks, ascending by id."""
+        return tuple(self._pages(1, lambda start: abi.decode_tasks(self._call("tasks", start))))
+
+    def task(self, id: int) -> TaskRecord:
+        """One task. Raises ``LedgerRefused`` when there is none of that id."""
+        return self._one("task", id, abi.decode_tasks(self._call("tasks", id)))
+
+    def propose(self, bundle: bytes, genesis: bytes, policy: Terms) -> int:
+        """Propose a task: the hashes (32 bytes each) of its bundle and first state, and its policy. Its id."""
+        terms = (
+            policy.rounds,
+            policy.min_members,
+            policy.start,
+            policy.train_seconds,
+            policy.exchange_seconds,
+            policy.final_seconds,
+        )
+        return self._made(abi.PROPOSED, self._send("propose", bundle, genesis, terms))
+
+    def grant_of(self, task: int, member: int) -> int | None:
+        """The id of the dataset that ``member`` lets ``task`` use; ``None`` without a live grant."""
+        (dataset,) = abi.words(self._call("grant_of", task, member), 1)
+        return dataset or None
+
+    def grant(self, task: int, dataset: int) -> None:
+        """Consent that the signer's ``dataset`` serves ``task``."""
+        self._send("grant", task, dataset)
+
+    def revoke(self, task: int) -> None:
+        """Withdraw the signer's grant for ``task``."""
+        self._send("revoke", task)
+
+    def attend(self, task: int) -> None:
+        """Ask that the next round or attempt waits for the signer."""
+        self._send("attend", task)
+
+    # ---- rounds --------------------------------------------------------------------------------------------
+
+    def round_view(self, task: int) -> RoundView:
+        """Everything about the round being made."""
+        return abi.decode_round_view(task, self._call("round_view", task))
+
+    def commit(self, task: int, round: int, attempt: int, hash: bytes) -> None:
+        """Commit to a contribution by its salted hash (32 bytes)."""
+        self._send("commit", task, round, attempt, hash)
+
+    def freeze(
+        self,
+        task: int,
+        round: int,
+        attempt: int,
+        voters: int,
+        holdings: Sequence[int],
+        signatures: Sequence[bytes],
+    ) -> None:
+        """Fix the survivors by a quorum ``voters`` (a bitmap).
+
+        ``holdings`` and ``signatures`` have one entry for each voter, ascending: the bitmap it attests, and its
+        65 bytes under ``statements.holding_digest``.
+        """
+        self._send("freeze", task, round, attempt, voters, list(holdings), b"".join(signatures))
+
+    def finalise(
+        self,
+        task: int,
+        round: int,
+        attempt: int,
+        inputs: bytes,
+        aggregate: bytes,
+        model: bytes,
+        signers: int,
+        signatures: Sequence[bytes],
+    ) -> None:
+        """Make the round final by a quorum ``signers`` (a bitmap), each with its 65 bytes, ascending, under
+        ``statements.model_digest``."""
+        self._send("finalise", task, round, attempt, inputs, aggregate, model, signers, b"".join(signatures))
+
+    def retry(self, task: int, round: int, attempt: int) -> None:
+        """Give up an attempt that is past its final deadline, or past its commit deadline while someone with a
+        grant stands outside its snapshot; the next one opens."""
+        self._send("retry", task, round, attempt)
+
+    def finals(self, task: int, from_round: int = 1) -> list[Final]:
+        """The records of the finished rounds, ascending, from ``from_round`` on.
+
+        Raises ``ChainError`` when the chain's events leave a round out.
+        """
+        known = [block for (of, round), block in self._seen.items() if of == task and round <= from_round]
+        found = self._finals(task, from_round, max(known, default=self._about.born))
+        if known and (not found or found[0].round != from_round):
+            # what was seen in a block before may stand in an earlier one since, if the chain reorganised
+            found = self._finals(task, from_round, self._about.born)
+        if [final.round for final in found] != list(range(from_round, from_round + len(found))):
+            raise ChainError(f"the chain's events leave out finished rounds of task {task}; use a full node")
+        self._seen.update({(task, final.round): final.block for final in found})
+        return found
+
+    def _finals(self, task: int, from_round: int, first: int) -> list[Final]:
+        finals = (abi.decode_final(*log) for log in self._logs(abi.FINALISED, task, first))
+        return [final for final in finals if final.round >= from_round]
+
+    def commits_log(self, task: int) -> list[Commit]:
+        """Every commit ever made for ``task``, of abandoned attempts too, in the order of the ledger."""
+        return [abi.decode_commit(*log) for log in self._logs(abi.COMMITTED, task, self._about.born)]
+
+    # ---- underneath ----------------------------------------------------------------------------------------
+
+    @property
+    def _writer(self) -> Sender:
+        if self._sender is None:
+            raise LocalError("this view of the moot has no key to sign transactions with")
+        return self._sender
+
+    def _call(self, name: str, *arguments: object) -> bytes:
+        return self._chain.call(self.address, abi.encode_call(name, *arguments))
+
+    def _send(self, name: str, *arguments: object) -> Receipt:
+        return self._writer.send(self.address, abi.encode_call(name, *arguments))
+
+    def _counts(self) -> list[int]:
+        return abi.words(self._call("counts"), 3)
+
+    def _logs(self, event: bytes, task: int, first: int) -> list[Log]:
+        return self._chain.logs(self.address, [event, abi.word(task)], first)
+
+    def _made(self, event: bytes, receipt: Receipt) -> int:
+        """The id that a call gave out; from its event, for between a dry run and the block others may get theirs."""
+        for log in receipt.logs:
+            if log.topics[0] == event:
+                return int.from_bytes(log.topics[1], "big")
+        raise ChainError(f"the transaction left no event; is {self.address} a moot?")
+
+    @staticmethod
+    def _pages(start: int, page: Callable[[int], Sequence[_Row]]) -> Iterator[_Row]:
+        while rows := page(start):
+            yield from rows
+            if len(rows) < abi.PAGE:
+                return
+            start += len(rows)
+
+    @staticmethod
+    def _one(kind: str, id: int, rows: Sequence[_Row]) -> _Row:
+        if not rows:
+            raise LedgerRefused(f"the moot has no {kind} {id}")
+        return rows[0]
+
+
+def _fields(fields: JoinFields) -> tuple[object, ...]:
+    return (
+        _name(fields.name),
+        fields.endpoint,
+        fields.exchange,
+        fields.binding,
+        _hints(fields.addresses),
+    )
+
+
+def _name(name: str) -> str:
+    if not 1 <= len(name.encode()) <= 64:
+        raise LedgerRefused(f"the name {name!r} has {len(name.encode())} bytes; use 1 to 64")
+    return name
+
+
+def _hints(addresses: Sequence[str]) -> str:
+    hints = ",".join(addresses)
+    if len(hints.encode()) > 512:
+        raise LedgerRefused(f"{len(addresses)} addresses take {len(hints.encode())} bytes; give fewer, 512 in all")
+    return hints

@@ -1,0 +1,140 @@
+"""What members sign, besides transactions: EIP-712 digests, signatures, and who made them.
+
+The three statements (``Voucher``, ``Holding``, ``Model``) are hashed here exactly as ``Moot.vy`` hashes them. All their
+fields are one word wide, so a digest is three keccaks over joined words, and no general encoder is needed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from coincurve import PrivateKey, PublicKey
+from eth_hash.auto import keccak
+from eth_utils.address import to_checksum_address
+
+from folkmoot.errors import IntegrityError
+
+__all__ = [
+    "SIGNATURE_BYTES",
+    "Domain",
+    "address_of",
+    "holding_digest",
+    "model_digest",
+    "recover",
+    "sign",
+    "voucher_digest",
+]
+
+SIGNATURE_BYTES = 65
+
+_DOMAIN_TYPE = keccak(b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)")
+_NAME = keccak(b"Folkmoot")
+_VERSION = keccak(b"1")
+_VOUCHER_TYPE = keccak(b"Voucher(address applicant)")
+_HOLDING_TYPE = keccak(b"Holding(uint256 task,uint256 round,uint256 attempt,uint256 contributors)")
+_MODEL_TYPE = keccak(
+    b"Model(uint256 task,uint256 round,uint256 attempt,bytes32 parent,bytes32 inputs,bytes32 aggregate,"
+    b"bytes32 model,uint256 survivors)"
+)
+_HALF_ORDER = 0x7FFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFF_5D576E73_57A4501D_DFE92F46_681B20A0
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Where a statement counts: one contract on one chain. A signature is worth nothing anywhere else."""
+
+    chain_id: int
+    contract: str
+    """Address, ``0x`` and 40 hex digits."""
+
+
+def voucher_digest(domain: Domain, applicant: str) -> bytes:
+    """32 bytes that a voucher's key signs to admit the account ``applicant``."""
+    return _digest(domain, _VOUCHER_TYPE, _account(applicant))
+
+
+def holding_digest(domain: Domain, task: int, round: int, attempt: int, contributors: int) -> bytes:
+    """32 bytes that a member signs to say it holds all its shards of each member in the bitmap ``contributors``."""
+    return _digest(domain, _HOLDING_TYPE, *map(_word, (task, round, attempt, contributors)))
+
+
+def model_digest(
+    domain: Domain,
+    task: int,
+    round: int,
+    attempt: int,
+    parent: bytes,
+    inputs: bytes,
+    aggregate: bytes,
+    model: bytes,
+    survivors: int,
+) -> bytes:
+    """32 bytes that a member signs to say that this attempt, over these survivors, makes ``model`` of ``parent``.
+
+    ``parent``, ``inputs``, ``aggregate`` and ``model`` are hashes of 32 bytes.
+    """
+    numbers = map(_word, (task, round, attempt))
+    hashes = map(_hash, (parent, inputs, aggregate, model))
+    return _digest(domain, _MODEL_TYPE, *numbers, *hashes, _word(survivors))
+
+
+def sign(key: bytes, digest: bytes) -> bytes:
+    """The signature of ``digest`` by the secp256k1 private key ``key``: 65 bytes r, s, v, with v 27 or 28.
+
+    Deterministic (RFC 6979), and s is always in the lower half, as the contract asks.
+    """
+    signature = PrivateKey(key).sign_recoverable(digest, hasher=None)
+    return signature[:64] + bytes([27 + signature[64]])
+
+
+def recover(digest: bytes, signature: bytes) -> str:
+    """The checksummed address of the key that signed ``digest``.
+
+    Refuses what the contract refuses, with ``IntegrityError``: another length, v other than 27 or 28, a large s,
+    a point that is not on the curve.
+    """
+    if len(signature) != SIGNATURE_BYTES:
+        raise IntegrityError(f"a signature has {SIGNATURE_BYTES} bytes, not {len(signature)}")
+    if signature[64] not in (27, 28) or int.from_bytes(signature[32:64], "big") > _HALF_ORDER:
+        raise IntegrityError("the signature is malleable: v must be 27 or 28, and s in the lower half")
+    compact = signature[:64] + bytes([signature[64] - 27])
+    try:
+        point = PublicKey.from_signature_and_message(compact, digest, hasher=None).format(compressed=False)
+    except Exception as error:  # coincurve raises plain Exception and ValueError alike
+        raise IntegrityError(f"the signature is not one: {error}") from None
+    return _checksummed(keccak(point[1:])[12:])
+
+
+def address_of(key: bytes) -> str:
+    """The checksummed address of the private key ``key``."""
+    return _checksummed(keccak(PrivateKey(key).public_key.format(compressed=False)[1:])[12:])
+
+
+def _digest(domain: Domain, *words: bytes) -> bytes:
+    return keccak(b"\x19\x01" + _separator(domain) + keccak(b"".join(words)))
+
+
+@lru_cache(maxsize=64)
+def _separator(domain: Domain) -> bytes:
+    words = (_DOMAIN_TYPE, _NAME, _VERSION, _word(domain.chain_id), _account(domain.contract))
+    return keccak(b"".join(words))
+
+
+@lru_cache(maxsize=4096)
+def _checksummed(address: bytes) -> str:
+    return to_checksum_address(address)
+
+
+def _word(value: int) -> bytes:
+    return value.to_bytes(32, "big")
+
+
+def _account(address: str) -> bytes:
+    return bytes.fromhex(address.removeprefix("0x")).rjust(32, b"\0")
+
+
+def _hash(value: bytes) -> bytes:
+    if len(value) != 32:
+        raise ValueError(f"a hash has 32 bytes, not {len(value)}")
+    return value

@@ -1,0 +1,227 @@
+"""Reaching a chain: JSON-RPC through a web3 provider, and transactions from one account, signed and seen through.
+
+Calls go to the provider itself. web3's middleware stack formats every answer for every purpose; on the embedded chain
+that costs ten times what the answer does.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+from web3.types import RPCEndpoint
+
+from folkmoot.errors import ChainError, LedgerRefused, LocalError
+from folkmoot.ledger.abi import revert_reason
+
+__all__ = ["Chain", "Log", "Receipt", "Sender"]
+
+EMBEDDED_GAS = 30_000_000
+"""The gas limit of a transaction on the embedded chain, where gas costs nothing: a block's whole."""
+_RECEIPT_SECONDS = 300.0
+_TRIES = 4
+
+
+class Log(NamedTuple):
+    """One event: topics of 32 bytes, the data behind them, and the block it stands in."""
+
+    topics: tuple[bytes, ...]
+    data: bytes
+    block: int
+
+
+class Receipt(NamedTuple):
+    """What became of a transaction that did not revert."""
+
+    contract: str | None
+    """Address of the contract it deployed."""
+    logs: tuple[Log, ...]
+    gas: int
+
+
+class _Refused(Exception):
+    """The node's own error answer."""
+
+    def __init__(self, error: Mapping[str, Any] | str) -> None:
+        message = error if isinstance(error, str) else str(error.get("message", error))
+        super().__init__(message)
+        self.message = message
+        self.code = None if isinstance(error, str) else error.get("code")
+        self.output = None if isinstance(error, str) else _output(error.get("data"))
+
+    @property
+    def reverted(self) -> bool:
+        """Whether the contract refused, and not the node."""
+        return self.code == 3 or "revert" in self.message.lower()
+
+    @property
+    def reason(self) -> str:
+        """Why the contract refused, in its words where it gave some."""
+        given = revert_reason(self.output) if self.output else None
+        if given is not None:
+            return given
+        stated = self.message.partition("reverted")[2].lstrip(": ")
+        return stated or "it gave no reason; an argument may be longer than the contract allows"
+
+
+class Chain:
+    """Reads from a chain. Raises ``ChainError`` when it cannot be reached, ``LedgerRefused`` on a revert."""
+
+    def __init__(self, w3: Web3) -> None:
+        self.w3 = w3
+        self._provider = cast(Any, w3.provider)
+        self.embedded = hasattr(self._provider, "now")
+        self.id = int(self.rpc("eth_chainId"), 16)
+
+    def rpc(self, method: str, *parameters: Any) -> Any:
+        """The result of one JSON-RPC call."""
+        try:
+            return self._rpc(method, *parameters)
+        except _Refused as error:
+            if error.reverted:
+                raise LedgerRefused(f"the contract refused: {error.reason}") from None
+            raise ChainError(f"the chain refused {method}: {error}") from None
+
+    def _rpc(self, method: str, *parameters: Any) -> Any:
+        try:
+            answer = self._provider.make_request(RPCEndpoint(method), parameters)
+        except LocalError:
+            raise
+        except Exception as error:
+            raise ChainError(f"the chain cannot be reached ({method}): {error}") from error
+        if answer.get("error"):
+            raise _Refused(answer["error"])
+        return answer.get("result")
+
+    def call(self, to: str, data: bytes) -> bytes:
+        """The output of a read-only call to the contract at ``to``."""
+        return _bytes(self.rpc("eth_call", {"to": to, "data": "0x" + data.hex()}, "latest"))
+
+    def head(self) -> int:
+        """The number of the newest block."""
+        return int(self.rpc("eth_blockNumber"), 16)
+
+    def now(self) -> float:
+        """Ledger time in seconds: the embedded chain's clock, or the newest block's timestamp elsewhere."""
+        if self.embedded:
+            return float(self._provider.now())
+        return float(int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16))
+
+    def logs(self, address: str, topics: list[bytes | None], first: int) -> list[Log]:
+        """The events of ``address`` with these topics, from block ``first`` on, in order.
+
+        Public nodes bound the span of blocks of one question, so it is asked in pieces there.
+        """
+        last = self.head()
+        span = max(last - first + 1, 1) if self.embedded else 10_000
+        wanted = [None if topic is None else "0x" + topic.hex() for topic in topics]
+        found: list[Log] = []
+        for start in range(first, last + 1, span):
+            scope = {"fromBlock": hex(start), "toBlock": hex(min(start + span - 1, last))}
+            found += map(_log, self.rpc("eth_getLogs", {"address": address, "topics": wanted, **scope}))
+        return found
+
+
+class Sender:
+    """Transactions from one account: built, checked, signed, sent and waited for.
+
+    One lock holds from the choice of the nonce to the acceptance by the node. The next nonce is remembered, and
+    asked for again after anything unexpected.
+    """
+
+    def __init__(self, chain: Chain, signer: LocalAccount) -> None:
+        self.address: str = signer.address
+        self._chain = chain
+        self._signer = signer
+        self._lock = threading.Lock()
+        self._nonce: int | None = None
+
+    def send(self, to: str | None, data: bytes) -> Receipt:
+        """Run ``data`` against the contract at ``to``, or deploy it. Returns once it stands in a block.
+
+        Raises ``LedgerRefused`` with the contract's reason if it reverts (a call that would revert now is not sent at
+        all), ``ChainError`` when the chain does not take it or it is in no block after five minutes.
+        """
+        call = {"from": self.address, "data": "0x" + data.hex()} | ({} if to is None else {"to": to})
+        with self._lock:
+            name = self._submit(call | self._costs(call))
+        return self._outcome(name, call)
+
+    def _costs(self, call: dict[str, str]) -> dict[str, int]:
+        """Gas and its price. Asking what it takes also shows a revert before anything is paid."""
+        if self._chain.embedded:
+            self._chain.rpc("eth_call", call, "latest")
+            return {"gas": EMBEDDED_GAS, "gasPrice": 0}
+        # a quarter more: others' calls, landing first, may make this one write more
+        gas = int(self._chain.rpc("eth_estimateGas", call), 16) * 5 // 4
+        base = self._chain.rpc("eth_getBlockByNumber", "latest", False).get("baseFeePerGas")
+        if base is None:
+            return {"gas": gas, "gasPrice": int(self._chain.rpc("eth_gasPrice"), 16)}
+        tip = int(self._chain.rpc("eth_maxPriorityFeePerGas"), 16)
+        return {"gas": gas, "maxPriorityFeePerGas": tip, "maxFeePerGas": 2 * int(base, 16) + tip}
+
+    def _submit(self, call: dict[str, Any]) -> str:
+        """Sign and send; the transaction's hash."""
+        fields = {key: value for key, value in call.items() if key != "from"}
+        fields |= {"value": 0, "chainId": self._chain.id}
+        for _ in range(_TRIES):
+            if self._nonce is None:
+                self._nonce = int(self._chain.rpc("eth_getTransactionCount", self.address, "pending"), 16)
+            signed = self._signer.sign_transaction({**fields, "nonce": self._nonce})
+            nonce, self._nonce = self._nonce, None
+            try:
+                self._chain._rpc("eth_sendRawTransaction", "0x" + signed.raw_transaction.hex().removeprefix("0x"))
+            except _Refused as error:
+                message = error.message.lower()
+                if "already known" not in message:
+                    if "nonce" in message or "underpriced" in message:
+                        continue
+                    if error.reverted:
+                        raise LedgerRefused(f"the contract refused: {error.reason}") from None
+                    raise ChainError(f"the chain did not take the transaction: {error}") from None
+            self._nonce = nonce + 1
+            return "0x" + signed.hash.hex().removeprefix("0x")
+        raise ChainError(
+            f"the chain refused {_TRIES} nonces of {self.address}; another process may be sending with its key"
+        )
+
+    def _outcome(self, name: str, call: dict[str, str]) -> Receipt:
+        deadline = time.monotonic() + _RECEIPT_SECONDS
+        pause = 0.01
+        while (receipt := self._chain.rpc("eth_getTransactionReceipt", name)) is None:
+            if time.monotonic() > deadline:
+                self._nonce = None
+                raise ChainError(f"transaction {name} is in no block after {_RECEIPT_SECONDS:.0f} s; is the chain up?")
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
+        if int(receipt["status"], 16) == 1:
+            logs = tuple(map(_log, receipt["logs"]))
+            return Receipt(receipt.get("contractAddress"), logs, int(receipt["gasUsed"], 16))
+        # it was good when it was checked, so another transaction came first: the same call now tells what is wrong
+        self._chain.rpc("eth_call", call, "latest")
+        raise LedgerRefused("the contract refused: another transaction came first")
+
+
+def _log(entry: Mapping[str, Any]) -> Log:
+    return Log(tuple(map(_bytes, entry["topics"])), _bytes(entry["data"]), int(entry["blockNumber"], 16))
+
+
+def _bytes(value: Any) -> bytes:
+    return bytes.fromhex(value[2:]) if isinstance(value, str) else bytes(value)
+
+
+def _output(data: Any) -> bytes | None:
+    """A revert's output, which nodes put in different places."""
+    if isinstance(data, Mapping):
+        data = data.get("data") or data.get("result")
+    if not isinstance(data, str):
+        return None
+    start = data.find("0x")
+    try:
+        return bytes.fromhex(data[start + 2 :]) if start >= 0 else None
+    except ValueError:
+        return None
