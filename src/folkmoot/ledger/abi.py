@@ -23,6 +23,7 @@ __all__ = [
     "CREATION",
     "DESCRIBED",
     "FINALISED",
+    "INVITED",
     "PAGE",
     "PROPOSED",
     "decode_about",
@@ -66,6 +67,7 @@ _CONSTRUCTOR = next(_inputs(e) for e in _ENTRIES if e["type"] == "constructor")
 COMMITTED = _TOPICS["Committed"]
 DESCRIBED = _TOPICS["Described"]
 FINALISED = _TOPICS["Finalised"]
+INVITED = _TOPICS["Invited"]
 PROPOSED = _TOPICS["Proposed"]
 
 PAGE = 32
@@ -145,10 +147,7 @@ def decode_datasets(start: int, data: bytes) -> tuple[Dataset, ...]:
 def decode_tasks(data: bytes) -> tuple[TaskRecord, ...]:
     """The answer of ``tasks(start)``."""
     (rows,) = _decode([_TASK], data)
-    return tuple(
-        TaskRecord(id, proposer, bundle, genesis, *terms, granted=granted)
-        for id, proposer, bundle, genesis, terms, granted in rows
-    )
+    return tuple(TaskRecord(*row[:4], *row[4], *row[5:]) for row in rows)
 
 
 def decode_round_view(task: int, data: bytes) -> RoundView:

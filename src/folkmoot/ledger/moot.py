@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from folkmoot.ledger.records import (
     RoundView,
     TaskRecord,
     Terms,
+    bitmap_of,
 )
 from folkmoot.ledger.statements import Domain, sign, voucher_digest
 from folkmoot.ledger.transact import Chain, Log, Receipt, Sender
@@ -41,9 +42,9 @@ class Moot:
 
     def __init__(self, w3: Web3, address: str, signer: LocalAccount | None = None) -> None:
         self.address: str = to_checksum_address(address)
+        self.w3 = w3
         self._chain = Chain(w3)
         self._sender = None if signer is None else Sender(self._chain, signer)
-        self._signer = signer
         self._index: int | None = None
         self._seen: dict[tuple[int, int], int] = {}
 
@@ -119,9 +120,10 @@ class Moot:
         signature = sign(voucher_key, voucher_digest(self.domain, self._writer.address))
         self._send("join", *_fields(fields), signature)
 
-    def invite(self, voucher: str) -> None:
-        """Vote that the holder of the key behind the address ``voucher`` may join."""
-        self._send("invite", to_checksum_address(voucher))
+    def invite(self, voucher: str) -> bool:
+        """Vote that the holder of the key behind the address ``voucher`` may join; whether it may, with this vote."""
+        receipt = self._send("invite", to_checksum_address(voucher))
+        return any(bool(abi.words(log.data, 1)[0]) for log in receipt.logs if log.topics[0] == abi.INVITED)
 
     def announce(self, addresses: Sequence[str]) -> None:
         """Say where the signer's peer can be reached, each as ``host:port``."""
@@ -188,21 +190,16 @@ class Moot:
         """Commit to a contribution by its salted hash (32 bytes)."""
         self._send("commit", task, round, attempt, hash)
 
-    def freeze(
-        self,
-        task: int,
-        round: int,
-        attempt: int,
-        voters: int,
-        holdings: Sequence[int],
-        signatures: Sequence[bytes],
-    ) -> None:
-        """Fix the survivors by a quorum ``voters`` (a bitmap).
+    def freeze(self, task: int, round: int, attempt: int, holdings: Mapping[int, tuple[int, bytes]]) -> None:
+        """Fix the survivors by what a quorum attests.
 
-        ``holdings`` and ``signatures`` have one entry for each voter, ascending: the bitmap it attests, and its
-        65 bytes under ``statements.holding_digest``.
+        ``holdings``: for each member that attests, the bitmap of contributors it holds, and its 65 bytes under
+        ``statements.holding_digest``.
         """
-        self._send("freeze", task, round, attempt, voters, list(holdings), b"".join(signatures))
+        voters = sorted(holdings)
+        bitmaps = [holdings[member][0] for member in voters]
+        signatures = b"".join(holdings[member][1] for member in voters)
+        self._send("freeze", task, round, attempt, bitmap_of(voters), bitmaps, signatures)
 
     def finalise(
         self,
@@ -212,12 +209,17 @@ class Moot:
         inputs: bytes,
         aggregate: bytes,
         model: bytes,
-        signers: int,
-        signatures: Sequence[bytes],
+        signatures: Mapping[int, bytes],
     ) -> None:
-        """Make the round final by a quorum ``signers`` (a bitmap), each with its 65 bytes, ascending, under
-        ``statements.model_digest``."""
-        self._send("finalise", task, round, attempt, inputs, aggregate, model, signers, b"".join(signatures))
+        """Make the round final by a quorum's word on its outcome.
+
+        ``signatures``: for each member that signs, its 65 bytes under ``statements.model_digest``. The hashes have
+        32 bytes each.
+        """
+        signers = sorted(signatures)
+        joined = b"".join(signatures[member] for member in signers)
+        hashes = (inputs, aggregate, model)
+        self._send("finalise", task, round, attempt, *hashes, bitmap_of(signers), joined)
 
     def retry(self, task: int, round: int, attempt: int) -> None:
         """Give up an attempt that is past its final deadline, or past its commit deadline while someone with a

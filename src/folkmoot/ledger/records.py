@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,10 +20,16 @@ __all__ = [
     "RoundView",
     "TaskRecord",
     "Terms",
+    "bitmap_of",
     "faults",
     "members_of",
     "quorum",
 ]
+
+
+def bitmap_of(members: Iterable[int]) -> int:
+    """The bitmap of these member indices, the inverse of ``members_of``."""
+    return sum(1 << member for member in set(members))
 
 
 @dataclass(frozen=True)
