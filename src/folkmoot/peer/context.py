@@ -1,0 +1,156 @@
+"""What a peer's sessions share: keys, members, ledger, store, network, log."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import IO, ParamSpec, TypeVar
+
+import msgspec
+from blake3 import blake3
+
+from folkmoot.digest import Hash
+from folkmoot.errors import IntegrityError, NetworkError
+from folkmoot.ledger import Moot, statements
+from folkmoot.ledger.records import Member
+from folkmoot.network import Node, fetch
+from folkmoot.network.messages import Message
+from folkmoot.peer.home import Home
+from folkmoot.peer.identity import Identity
+from folkmoot.peer.journal import Journal
+from folkmoot.round.events import Key, Statement
+from folkmoot.round.machine import Timing
+from folkmoot.store import Store
+
+__all__ = ["PeerContext"]
+
+REQUEST_SECONDS = 20.0
+FETCH_SECONDS = 300.0
+_ERRORS_SHOWN = 5
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class PeerContext:
+    """The parts of a running peer. ``index`` is its bit in every bitmap."""
+
+    def __init__(self, home: Home, moot: Moot, node: Node, index: int, log_file: IO[bytes], *, embedded: bool) -> None:
+        self.home = home
+        self.moot = moot
+        self.node = node
+        self.index = index
+        self.identity: Identity = home.identity
+        self.store: Store = home.store()
+        self.journal = Journal(home.journal)
+        self.timing = Timing() if embedded else Timing(patience=6.0, stagger=6.0)
+        self.members: dict[int, Member] = {}
+        self.errors: deque[str] = deque(maxlen=_ERRORS_SHOWN)
+        self.filled: dict[int, int] = {}
+        """For each task, the round up to which all that can be had is here."""
+        self._log_file = log_file
+        self._domain = moot.domain
+        # A chain in the same process answers within a millisecond; a remote one must not hold the loop up.
+        self._thread = None if embedded else ThreadPoolExecutor(1, "ledger")
+        self._block_time = 0.0
+
+    def close(self) -> None:
+        """Let go of files and threads."""
+        self.journal.close()
+        if self._thread is not None:
+            self._thread.shutdown(cancel_futures=True)
+
+    # ---- ledger ------------------------------------------------------------------------------------------------
+
+    async def ledger(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call the ledger without holding up the event loop for longer than a moment."""
+        if self._thread is None:
+            return call(*args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: call(*args, **kwargs))
+
+    def now(self) -> float:
+        """Ledger time: the embedded chain's clock, or elsewhere the newest block's as of the last ``look``."""
+        return self.moot.now() if self._thread is None else self._block_time
+
+    async def look(self) -> int:
+        """The number of the newest block."""
+        head = await self.ledger(self.moot.head)
+        if self._thread is not None:
+            self._block_time = await self.ledger(self.moot.now)
+        return head
+
+    def address_of(self, member: int) -> bytes:
+        """The 20 bytes of a member's EVM address."""
+        return bytes.fromhex(self.members[member].address[2:])
+
+    def member_with(self, endpoint: bytes) -> int | None:
+        """The member whose peer has this endpoint."""
+        return next((m.index for m in self.members.values() if m.endpoint == endpoint), None)
+
+    def sign_holding(self, key: Key, contributors: int) -> bytes:
+        """65 bytes: this member's signature that it holds these contributors' shards."""
+        return self._sign(statements.holding_digest(self._domain, *key, contributors))
+
+    def check_holding(self, member: int, key: Key, contributors: int, signature: bytes) -> None:
+        """Raise ``IntegrityError`` unless ``member`` signed that."""
+        self._check(member, statements.holding_digest(self._domain, *key, contributors), signature)
+
+    def sign_model(self, key: Key, statement: Statement) -> bytes:
+        """65 bytes: this member's signature on the outcome of an attempt."""
+        return self._sign(self._model_digest(key, statement))
+
+    def check_model(self, member: int, key: Key, statement: Statement, signature: bytes) -> None:
+        """Raise ``IntegrityError`` unless ``member`` signed that."""
+        self._check(member, self._model_digest(key, statement), signature)
+
+    def _model_digest(self, key: Key, s: Statement) -> bytes:
+        return statements.model_digest(self._domain, *key, s.parent, s.inputs, s.aggregate, s.model, s.survivors)
+
+    def _sign(self, digest: bytes) -> bytes:
+        return statements.sign(bytes(self.identity.account.key), digest)
+
+    def _check(self, member: int, digest: bytes, signature: bytes) -> None:
+        if statements.recover(digest, signature) != self.members[member].address:
+            raise IntegrityError(f"the signature is not member {member}'s")
+
+    def training_seed(self, bundle: Hash, round: int) -> bytes:
+        """32 bytes for a contribution's randomness: secret, this member's own, the same when a round is retried."""
+        key = blake3(self.identity.seed, derive_key_context="folkmoot 2026 training seed v1").digest()
+        return blake3(bundle + round.to_bytes(8, "big"), key=key).digest()
+
+    # ---- network -----------------------------------------------------------------------------------------------
+
+    async def ask(self, member: int, message: Message, body: bytes = b"", *, limit: int = 0) -> tuple[Message, bytes]:
+        """A member's answer, with its body of at most ``limit`` bytes. Raises ``NetworkError``, ``ProtocolError``."""
+        if member not in self.members:
+            raise NetworkError(f"member {member} is not known here yet")
+        return await self.node.request(
+            self.members[member].endpoint, message, body=body, most=limit, timeout=REQUEST_SECONDS
+        )
+
+    async def tell(self, member: int, message: Message, body: bytes = b"") -> None:
+        """Tell a member something; whether it took it is its business. Raises ``NetworkError``."""
+        await self.ask(member, message, body)
+
+    async def fetch(self, name: Hash, limit: int, sources: Sequence[int] | None = None) -> None:
+        """Have a blob on disk, from ``sources`` or from whoever has it. Raises ``NetworkError``."""
+        if self.store.has(name):
+            return
+        members = [m for m in (self.members if sources is None else sources) if m != self.index and m in self.members]
+        holders = [self.members[m].endpoint for m in members]
+        await fetch(self.node, self.store, name, holders, max_size=limit, timeout=FETCH_SECONDS)
+
+    # ---- people ------------------------------------------------------------------------------------------------
+
+    def log(self, event: str, **fields: object) -> None:
+        """One line of JSON."""
+        record: Mapping[str, object] = {"time": round(time.time(), 3), "event": event, **fields}
+        self._log_file.write(msgspec.json.encode(record, enc_hook=str) + b"\n")
+
+    def complain(self, message: str, **fields: object) -> None:
+        """Log an error and show it in the status."""
+        self.log("error", message=message, **fields)
+        if not self.errors or self.errors[-1] != message:
+            self.errors.append(message)

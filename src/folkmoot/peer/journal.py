@@ -1,0 +1,85 @@
+"""What a daemon must not forget: its own contributions and the rounds it has seen finished.
+
+One SQLite file; a record is on disk before anything that follows from it is told to anyone, and survives ``kill -9``
+at any instruction.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from folkmoot.digest import Hash
+from folkmoot.errors import StoreError
+from folkmoot.round.events import Key, Reveal
+
+__all__ = ["Journal"]
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS reveals (task INTEGER, round INTEGER, attempt INTEGER, parent BLOB, salt BLOB, shards BLOB,
+    norm REAL, PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS metrics (task INTEGER, round INTEGER, name TEXT, value REAL,
+    PRIMARY KEY (task, round, name)) WITHOUT ROWID;
+"""
+
+
+class Journal:
+    """The journal of one peer. Raises ``StoreError`` when the disk refuses."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._database = sqlite3.connect(path, isolation_level=None)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._database.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise StoreError(f"cannot open the journal {path}: {error}") from None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._database.close()
+
+    def remember(self, key: Key, parent: Hash, reveal: Reveal, norm: float) -> None:
+        """Record the own contribution to an attempt, before its commit is posted."""
+        shards = msgspec.msgpack.encode(reveal.shards)
+        self._execute(
+            "INSERT OR IGNORE INTO reveals VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, parent, reveal.salt, shards, norm)
+        )
+
+    def own(self, key: Key) -> tuple[Reveal, float] | None:
+        """The own contribution to this attempt, and its norm."""
+        return self._one("SELECT salt, shards, norm FROM reveals WHERE task=? AND round=? AND attempt=?", tuple(key))
+
+    def earlier(self, key: Key, parent: Hash) -> tuple[Reveal, float] | None:
+        """The own contribution to an earlier attempt at the same round from the same parent."""
+        return self._one(
+            "SELECT salt, shards, norm FROM reveals WHERE task=? AND round=? AND parent=? ORDER BY attempt DESC",
+            (key.task, key.round, parent),
+        )
+
+    def measured(self, task: int, round: int, metrics: dict[str, float]) -> None:
+        """Record the moot's metrics of the state after ``round``."""
+        for name, value in metrics.items():
+            self._execute("INSERT OR REPLACE INTO metrics VALUES (?, ?, ?, ?)", (task, round, name, value))
+
+    def metrics(self, task: int) -> Iterator[tuple[int, str, float]]:
+        """All metrics of a task: round, name, value, ascending by round."""
+        rows = self._execute("SELECT round, name, value FROM metrics WHERE task=? ORDER BY round, name", (task,))
+        # SQLite keeps no nan: an undefined metric is NULL.
+        return ((round, name, float("nan") if value is None else value) for round, name, value in rows)
+
+    def _one(self, query: str, parameters: tuple[object, ...]) -> tuple[Reveal, float] | None:
+        row = self._execute(query, parameters).fetchone()
+        if row is None:
+            return None
+        salt, shards, norm = row
+        return Reveal(salt, tuple(msgspec.msgpack.decode(shards, type=list[bytes]))), norm
+
+    def _execute(self, query: str, parameters: tuple[object, ...]) -> sqlite3.Cursor:
+        try:
+            return self._database.execute(query, parameters)
+        except sqlite3.Error as error:
+            raise StoreError(f"the journal cannot be read or written: {error}; free some disk space") from None

@@ -1,0 +1,112 @@
+"""What peers say to each other about a round. Every message names its attempt; bitmaps are 32 bytes, big-endian."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from folkmoot.digest import Hash
+from folkmoot.network.messages import Message
+from folkmoot.round.events import Key, Reveal, Statement
+
+__all__ = ["Ack", "Holding", "Model", "Pull", "Push", "RoundMessage", "Shown", "Sums", "Unavailable", "bitmap"]
+
+Bytes32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Signature = Annotated[bytes, msgspec.Meta(min_length=65, max_length=65)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
+Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 32)]
+Shards = Annotated[tuple[Bytes32, ...], msgspec.Meta(min_length=1, max_length=256)]
+
+
+class _About(Message, frozen=True, kw_only=True):
+    """The attempt that a message belongs to."""
+
+    task: Number
+    round: Number
+    attempt: Number
+
+    @property
+    def key(self) -> Key:
+        """The attempt as the machine names it."""
+        return Key(self.task, self.round, self.attempt)
+
+
+class Push(_About, frozen=True, kw_only=True):
+    """The sender's reveal; the body is the carried shards, one after the other. Answered by ``Ack``."""
+
+    salt: Bytes32
+    shards: Shards
+    carried: Annotated[tuple[Index, ...], msgspec.Meta(max_length=256)]
+
+    @property
+    def reveal(self) -> Reveal:
+        """The reveal."""
+        return Reveal(self.salt, self.shards)
+
+
+class Pull(_About, frozen=True, kw_only=True):
+    """Asks for a contributor's reveal and these of its shards. Answered by ``Shown`` or ``Unavailable``."""
+
+    contributor: Index
+    wanted: Annotated[tuple[Index, ...], msgspec.Meta(max_length=256)]
+
+
+class Shown(Message, frozen=True, kw_only=True):
+    """A contributor's reveal; the body is the carried shards, one after the other."""
+
+    salt: Bytes32
+    shards: Shards
+    carried: Annotated[tuple[Index, ...], msgspec.Meta(max_length=256)]
+
+    @property
+    def reveal(self) -> Reveal:
+        """The reveal."""
+        return Reveal(self.salt, self.shards)
+
+
+class Holding(_About, frozen=True, kw_only=True):
+    """The sender holds these contributors' shards; signed as the contract checks it. Answered by ``Ack``."""
+
+    contributors: Bytes32
+    signature: Signature
+
+
+class Sums(_About, frozen=True, kw_only=True):
+    """The sums of the shards that the sender holds. Answered by ``Ack``."""
+
+    sums: Annotated[dict[Index, Bytes32], msgspec.Meta(min_length=1, max_length=256)]
+
+
+class Model(_About, frozen=True, kw_only=True):
+    """The sender's outcome of the attempt; signed as the contract checks it. Answered by ``Ack``."""
+
+    parent: Bytes32
+    inputs: Bytes32
+    aggregate: Bytes32
+    model: Bytes32
+    survivors: Bytes32
+    signature: Signature
+
+    @property
+    def statement(self) -> Statement:
+        """The statement that the signature is over."""
+        return Statement(self.parent, self.inputs, self.aggregate, self.model, int.from_bytes(self.survivors, "big"))
+
+
+class Ack(Message, frozen=True):
+    """Taken."""
+
+
+class Unavailable(Message, frozen=True):
+    """Not taken, or not to be had here now; no fault of the sender's."""
+
+    reason: Annotated[str, msgspec.Meta(max_length=200)]
+
+
+RoundMessage = Push | Pull | Shown | Holding | Sums | Model | Ack | Unavailable
+
+
+def bitmap(value: int) -> Hash:
+    """A bitmap of members as 32 bytes."""
+    return value.to_bytes(32, "big")

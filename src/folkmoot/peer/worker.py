@@ -1,0 +1,252 @@
+"""The worker: a process of its own that runs the task's code, kept warm between rounds.
+
+It holds no key and opens no connection; it is asked over its standard input and answers over its standard
+output, one length-prefixed MessagePack message each way. States and contributions pass through the blob store, so only
+hashes travel in the pipe. Run as ``python -m folkmoot.peer.worker STORE``.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from folkmoot.digest import Hash, blob_hash
+from folkmoot.errors import FolkmootError, LocalError, TaskError
+from folkmoot.round import fixed
+from folkmoot.round.commitment import encode_hashes
+from folkmoot.round.fixed import Layout
+from folkmoot.round.reduce import layout_of, make_shards, next_state, sum_shards
+from folkmoot.store import Store
+from folkmoot.task import Context, Policy, State, Task, load_task, read_state, state_bytes, task_error
+
+__all__ = [
+    "Advance",
+    "Advanced",
+    "Answer",
+    "Ask",
+    "Contribute",
+    "Failure",
+    "Load",
+    "Loaded",
+    "Made",
+    "Prepare",
+    "Prepared",
+    "SumUp",
+    "Summed",
+]
+
+
+class Load(msgspec.Struct, frozen=True, tag="load"):
+    """Load the task of this bundle blob."""
+
+    bundle: Hash
+
+
+class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
+    """Make ready for the round that starts from ``state`` (a blob), or from what ``init`` makes."""
+
+    state: Hash | None
+
+
+class Contribute(msgspec.Struct, frozen=True, tag="contribute"):
+    """Train from ``state`` on the dataset at ``path``."""
+
+    state: Hash
+    path: str
+    round: int
+    seed: bytes
+    shards: int
+
+
+class SumUp(msgspec.Struct, frozen=True, tag="sum"):
+    """Sum each of these shards (number -> blobs) of the round that starts from ``state``."""
+
+    state: Hash
+    shards: int
+    blobs: dict[int, tuple[Hash, ...]]
+
+
+class Advance(msgspec.Struct, frozen=True, tag="advance"):
+    """Make the next state from the sums of all shards, in order."""
+
+    state: Hash
+    members: int
+    sums: tuple[Hash, ...]
+
+
+class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
+    """The task is ready."""
+
+    name: str
+    policy: Policy
+
+
+class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
+    """``state`` is ready, and this is how contributions from it look."""
+
+    state: Hash
+    layout: Layout
+
+
+class Made(msgspec.Struct, frozen=True, tag="made"):
+    """The contribution's shards are in the store."""
+
+    shards: tuple[Hash, ...]
+    norm: float
+
+
+class Summed(msgspec.Struct, frozen=True, tag="summed"):
+    """The sums of the shards; in the store where the round has more than one shard."""
+
+    sums: dict[int, Hash]
+
+
+class Advanced(msgspec.Struct, frozen=True, tag="advanced"):
+    """The new state is in the store."""
+
+    model: Hash
+    aggregate: Hash
+    metrics: dict[str, float]
+
+
+class Failure(msgspec.Struct, frozen=True, tag="failure"):
+    """The request failed; the worker is ready for the next."""
+
+    kind: str
+    message: str
+
+
+Ask = Load | Prepare | Contribute | SumUp | Advance
+Answer = Loaded | Prepared | Made | Summed | Advanced | Failure
+
+_LENGTH = struct.Struct("<I")
+_STATES_KEPT = 3
+
+
+class _Worker:
+    """What is kept warm: the task, the latest states, the datasets, the sums of the round."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._task: Task | None = None
+        self._states: OrderedDict[Hash, tuple[State, Layout]] = OrderedDict()
+        self._data: dict[str, Any] = {}
+        self._sums: dict[Hash, NDArray[np.int64]] = {}
+
+    def answer(self, ask: Ask) -> Answer:
+        if isinstance(ask, Load):
+            self._states.clear()
+            self._data.clear()
+            self._task = load_task(self._store.get(ask.bundle))
+            return Loaded(self._task.name, self._task.policy)
+        if isinstance(ask, Prepare):
+            return self._prepare(ask)
+        if isinstance(ask, Contribute):
+            return self._contribute(ask)
+        if isinstance(ask, SumUp):
+            return self._sum(ask)
+        return self._advance(ask)
+
+    @property
+    def task(self) -> Task:
+        if self._task is None:
+            raise LocalError("no task is loaded")
+        return self._task
+
+    def _state(self, name: Hash) -> tuple[State, Layout]:
+        if name not in self._states:
+            self._keep(name, read_state(self._store.get(name)))
+        self._states.move_to_end(name)
+        return self._states[name]
+
+    def _keep(self, name: Hash, state: State) -> None:
+        self._states[name] = (state, layout_of(self.task, state))
+        while len(self._states) > _STATES_KEPT:
+            self._states.popitem(last=False)
+
+    def _prepare(self, ask: Prepare) -> Prepared:
+        name = ask.state
+        if name is None:
+            state = self.task.init()
+            name = self._store.put(state_bytes(state))
+            self._keep(name, state)
+        return Prepared(name, self._state(name)[1])
+
+    def _contribute(self, ask: Contribute) -> Made:
+        state, layout = self._state(ask.state)
+        if ask.path not in self._data:
+            self._data[ask.path] = self.task.load(ask.path)
+        context = Context(ask.round, ask.seed)
+        shards, norm = make_shards(self.task, state, self._data[ask.path], context, layout, ask.shards)
+        return Made(tuple(self._store.put(shard) for shard in shards), norm)
+
+    def _sum(self, ask: SumUp) -> Summed:
+        _, layout = self._state(ask.state)
+        self._sums.clear()
+        sums = {}
+        for shard, blobs in ask.blobs.items():
+            total = sum_shards(map(self._store.get, blobs), shard, layout, ask.shards)
+            packed = fixed.encode_sum(total, shard, layout, ask.shards, len(blobs))
+            # A lone shard is summed by everyone from the contributions themselves: its sum need not be kept.
+            sums[shard] = blob_hash(packed) if ask.shards == 1 else self._store.put(packed)
+            self._sums[sums[shard]] = total
+        return Summed(sums)
+
+    def _advance(self, ask: Advance) -> Advanced:
+        state, layout = self._state(ask.state)
+        sums = [self._total(name, shard, layout, ask) for shard, name in enumerate(ask.sums)]
+        new, metrics = next_state(self.task, state, layout, sums, ask.members)
+        model = self._store.put(state_bytes(new))
+        self._keep(model, new)
+        return Advanced(model, self._store.put(encode_hashes(ask.sums)), dict(metrics))
+
+    def _total(self, name: Hash, shard: int, layout: Layout, ask: Advance) -> NDArray[np.int64]:
+        if name in self._sums:
+            return self._sums[name]
+        return fixed.decode_sum(self._store.get(name), shard, layout, len(ask.sums), ask.members)
+
+
+def _serve(store: Store, source: BinaryIO, sink: BinaryIO) -> None:
+    worker = _Worker(store)
+    decoder = msgspec.msgpack.Decoder(Ask)
+    while header := source.read(_LENGTH.size):
+        ask = decoder.decode(source.read(*_LENGTH.unpack(header)))
+        try:
+            answer = worker.answer(ask)
+        except FolkmootError as error:
+            answer = Failure(type(error).__name__, str(error))
+        except Exception as error:  # the task's own code may raise anything
+            wrapped = task_error(f"failed in {ask.__struct_config__.tag}", error)
+            answer = Failure(TaskError.__name__, str(wrapped))
+        data = msgspec.msgpack.encode(answer)
+        sink.write(_LENGTH.pack(len(data)) + data)
+        sink.flush()
+
+
+def _limit_threads() -> None:
+    """One thread a worker: a machine with several peers is not helped by more, and sums stay in one order."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
+
+def main() -> None:
+    """Serve until standard input closes, which it does when the daemon ends, however it ends."""
+    _limit_threads()
+    source = os.fdopen(os.dup(0), "rb")
+    sink = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what the task prints goes to the log, never into the pipe
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    _serve(Store(Path(sys.argv[1])), source, sink)
+
+
+if __name__ == "__main__":
+    main()

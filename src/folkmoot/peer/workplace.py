@@ -1,0 +1,114 @@
+"""The daemon's side of its worker: start it, ask it one thing at a time, end it when it overruns."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import struct
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+from folkmoot import errors
+from folkmoot.digest import Hash
+from folkmoot.errors import FolkmootError, TaskError
+from folkmoot.peer import worker
+from folkmoot.peer.worker import Answer, Ask, Failure, Load, Loaded
+
+__all__ = ["Workplace"]
+
+_LENGTH = struct.Struct("<I")
+_ANSWER_LIMIT = 1 << 26
+T = TypeVar("T", bound=Answer)
+
+
+class Workplace:
+    """One task's worker process. It is started when first asked, and again after it died or was ended.
+
+    Every question raises ``TaskError`` when the task's code raises, the worker dies, or ``timeout`` seconds pass
+    (the worker is then killed).
+    """
+
+    def __init__(self, store: Path, bundle: Hash, log: Path) -> None:
+        self._store = store
+        self._bundle = bundle
+        self._log = log
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+        self._decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+
+    async def load(self, timeout: float) -> Loaded:
+        """Start the worker and load the task."""
+        async with self._turn:
+            return await self._started(timeout)
+
+    async def ask(self, question: Ask, answer: type[T], timeout: float) -> T:
+        """Ask; the worker is started and the task loaded first where needed."""
+        async with self._turn:
+            if self._process is None or self._process.returncode is not None:
+                await self._started(timeout)
+            return await self._exchange(question, answer, timeout)
+
+    async def close(self) -> None:
+        """End the worker."""
+        process, self._process = self._process, None
+        if process is not None and process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    async def _started(self, timeout: float) -> Loaded:
+        await self.close()
+        with self._log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                worker.__name__,
+                str(self._store),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        return await self._exchange(Load(self._bundle), Loaded, timeout)
+
+    async def _exchange(self, question: Ask, answer: type[T], timeout: float) -> T:
+        assert self._process is not None
+        try:
+            reply = await asyncio.wait_for(self._roundtrip(self._process, question), timeout)
+        except TimeoutError:
+            await self.close()
+            what = type(question).__name__.lower()
+            raise TaskError(f"the task's {what} took over {timeout:.0f} s and was ended") from None
+        except asyncio.CancelledError:
+            await self.close()
+            raise
+        except (OSError, EOFError, msgspec.MsgspecError) as error:
+            code = await self._process.wait() if self._process else None
+            await self.close()
+            raise TaskError(f"the task's worker died (status {code}: {error}); see {self._log}") from None
+        if isinstance(reply, Failure):
+            raise _as_error(reply)
+        if not isinstance(reply, answer):
+            raise TaskError(f"the worker answered {type(reply).__name__} to {type(question).__name__}")
+        return reply
+
+    async def _roundtrip(self, process: asyncio.subprocess.Process, question: Ask) -> Answer:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        data = msgspec.msgpack.encode(question)
+        process.stdin.write(_LENGTH.pack(len(data)) + data)
+        await process.stdin.drain()
+        (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
+        if length > _ANSWER_LIMIT:
+            raise EOFError("it sent an oversized answer")
+        return self._decoder.decode(await process.stdout.readexactly(length))
+
+
+def _as_error(failure: Failure) -> FolkmootError:
+    kind = getattr(errors, failure.kind, TaskError)
+    return kind(failure.message) if issubclass(kind, FolkmootError) else TaskError(failure.message)
