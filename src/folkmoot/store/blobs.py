@@ -257,9 +257,8 @@ class Store:
         with self._lock:
             self._manifests.pop(name, None)
         aside = self.root / "corrupt" / name.hex()
-        with translated("moving aside", self.path(name)):
-            with suppress(FileNotFoundError):
-                os.replace(self.path(name), aside)
+        with translated("moving aside", self.path(name)), suppress(FileNotFoundError):
+            os.replace(self.path(name), aside)
         return IntegrityError(f"blob {name.hex()}: its bytes went bad on disk; moved to {aside}, fetch it again")
 
     def _remember(self, name: Hash, manifest: Manifest) -> None:
