@@ -13,7 +13,9 @@ if _TYPE_CHECKING:
     from folkmoot.learn.baselines import alone, held_out, pooled, together
     from folkmoot.learn.heart import hospitals, load_heart
     from folkmoot.learn.logistic import LogisticTask
+    from folkmoot.learn.newton import NewtonTask
     from folkmoot.learn.server import FedAdagrad, FedAdam, FedAvg, FedAvgM, FedYogi
+    from folkmoot.learn.sklearn_task import SklearnTask
     from folkmoot.learn.torch_task import TorchTask
     from folkmoot.task import Aggregate, Context, Contribution, Metric, Policy, State, Task
 
@@ -25,7 +27,9 @@ _HOMES = {
     "folkmoot.learn.baselines": ("alone", "held_out", "pooled", "together"),
     "folkmoot.learn.heart": ("hospitals", "load_heart"),
     "folkmoot.learn.logistic": ("LogisticTask",),
+    "folkmoot.learn.newton": ("NewtonTask",),
     "folkmoot.learn.server": ("FedAdagrad", "FedAdam", "FedAvg", "FedAvgM", "FedYogi"),
+    "folkmoot.learn.sklearn_task": ("SklearnTask",),
     "folkmoot.learn.torch_task": ("TorchTask",),
     "folkmoot.task": ("Aggregate", "Context", "Contribution", "Metric", "Policy", "State", "Task"),
 }
@@ -44,7 +48,9 @@ __all__ = [
     "FolkmootError",
     "LogisticTask",
     "Metric",
+    "NewtonTask",
     "Policy",
+    "SklearnTask",
     "State",
     "Task",
     "TaskError",

@@ -15,7 +15,10 @@ from folkmoot.learn.supervised import Array
 
 __all__ = ["COLUMNS", "HEART_FEATURES", "hospitals", "load_heart"]
 
-COLUMNS = tuple("age sex cp trestbps chol fbs restecg thalach exang oldpeak slope ca thal num".split())
+COLUMNS = (
+    *("age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak"),
+    *("slope", "ca", "thal", "num"),
+)
 """The 14 columns of a ``processed.*.data`` file, in order."""
 
 # Missing for most patients outside Cleveland (ca: 99%, thal: 54 to 92%, slope: 65% in Budapest, 51% in Long Beach);

@@ -15,7 +15,7 @@ from folkmoot.learn.standardise import moments, moments_schema, standardised, st
 from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, finite, generator, weight_of
 from folkmoot.task import Aggregate, Context, Contribution, Metric, Policy, State
 
-__all__ = ["LogisticTask", "sigmoid"]
+__all__ = ["LogisticTask", "binary", "sigmoid"]
 
 
 class LogisticTask(SupervisedTask):
@@ -71,7 +71,7 @@ class LogisticTask(SupervisedTask):
 
     def contribute(self, state: State, data: Data, context: Context) -> Contribution:
         """Moments, or the delta of local training. Raises ``DataError`` on data of the wrong shape or labels."""
-        features, labels = self._matrix(data[0][0]), _binary(data[0][1])
+        features, labels = self._matrix(data[0][0]), binary(data[0][1])
         if self._measuring(state):
             return Contribution(moments(features), weight_of(data))
         trained = self._train(self.parameters(state), standardised(features, state.arrays), labels, context)
@@ -122,7 +122,8 @@ def sigmoid(z: NDArray[Any]) -> Array:
     return np.asarray(np.where(z >= 0, 1.0, small) / (1.0 + small), dtype=np.float64)
 
 
-def _binary(labels: Any) -> Array:
+def binary(labels: Any) -> Array:
+    """``labels`` as float64 (examples,). Raises ``DataError`` naming the first that is neither 0 nor 1."""
     y = np.asarray(labels, dtype=np.float64).reshape(-1)
     wrong = np.flatnonzero((y != 0.0) & (y != 1.0))
     if wrong.size:

@@ -8,7 +8,7 @@ numbers of one shape. Reals are summed in fixed point with a step of 2**-20.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +38,7 @@ _EPSILON = 2.0**-40
 class Accuracy:
     """The share of right classes: above one half for one column, the largest (first of equals) for more."""
 
-    words: int = 2
+    words: ClassVar[int] = 2
 
     def partial(self, prediction: NDArray[Any], label: NDArray[Any]) -> Words:
         """Right answers, examples."""
@@ -55,7 +55,7 @@ class Accuracy:
 class LogLoss:
     """The mean of -log(probability of the true class), probabilities kept at least 2**-40 from 0 and 1."""
 
-    words: int = 2
+    words: ClassVar[int] = 2
 
     def partial(self, prediction: NDArray[Any], label: NDArray[Any]) -> Words:
         """Summed loss in steps of 2**-20, examples. A member may hold 2,000,000 examples out."""
@@ -113,7 +113,7 @@ class AreaUnderCurve:
 class MeanSquaredError:
     """The mean of (prediction - label)^2 over all elements."""
 
-    words: int = 2
+    words: ClassVar[int] = 2
 
     def partial(self, prediction: NDArray[Any], label: NDArray[Any]) -> Words:
         """Summed squares in steps of 2**-20, elements."""

@@ -99,7 +99,9 @@ class TorchTask(SupervisedTask):
             held.write(state)
             held.module.train()
             self._train(held.module, features, labels)
-        deltas = {name: array - state.arrays[name] for name, array in held.read().items()}
+        deltas = held.read()
+        for name, array in deltas.items():
+            array -= state.arrays[name]
         return Contribution(finite(deltas, "lower the optimizer's learning rate"), weight_of(data))
 
     def update(self, state: State, aggregate: Aggregate) -> State:
@@ -171,9 +173,7 @@ class _Model:
     def read(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Array]:
         """Parameters and buffers, copied to float64."""
         chosen = {**self.parameters, **self.buffers} if tensors is None else tensors
-        return {
-            name: t.detach().numpy().astype(np.float64) if t.dtype in _NUMPY else _wide(t) for name, t in chosen.items()
-        }
+        return {name: t.detach().to(torch.float64, copy=True).numpy() for name, t in chosen.items()}
 
     def write(self, state: State) -> None:
         """Set parameters and buffers from ``state``, counters as they began."""
@@ -182,13 +182,6 @@ class _Model:
                 tensor.copy_(_tensor(state.arrays[name]))
             for counter, first in self.counters:
                 counter.copy_(first)
-
-
-_NUMPY = (torch.float32, torch.float64)
-
-
-def _wide(tensor: Tensor) -> Array:
-    return np.asarray(tensor.detach().double().numpy())
 
 
 def _tensor(array: Array) -> Tensor:

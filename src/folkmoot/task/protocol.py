@@ -63,8 +63,10 @@ class Context:
 class Metric(Protocol):
     """A quality that can be summed over members: int64 words from predictions, a number from their sum."""
 
-    words: int
-    """How many int64 words a partial result has."""
+    @property
+    def words(self) -> int:
+        """How many int64 words a partial result has."""
+        ...
 
     def partial(self, prediction: NDArray[Any], label: NDArray[Any]) -> NDArray[np.int64]:
         """The words of one member's held-out data, each below 2**46 in magnitude."""
