@@ -5,6 +5,8 @@ What the members agree on stands here: who they are, what may be trained on whic
 for it.
 """
 
+from folkmoot.ledger.chainfile import create_chain
+from folkmoot.ledger.embedded import EmbeddedProvider, open_chain
 from folkmoot.ledger.moot import Moot
 from folkmoot.ledger.records import (
     Commit,
@@ -25,6 +27,7 @@ from folkmoot.ledger.records import (
 __all__ = [
     "Commit",
     "Dataset",
+    "EmbeddedProvider",
     "Final",
     "JoinFields",
     "Member",
@@ -34,7 +37,9 @@ __all__ = [
     "PolicyTerms",
     "RoundView",
     "TaskRecord",
+    "create_chain",
     "faults",
     "members_of",
+    "open_chain",
     "quorum",
 ]

@@ -7,7 +7,9 @@ hashes travel in the pipe. Run as ``python -m folkmoot.peer.worker STORE``.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import struct
 import sys
 from collections import OrderedDict
@@ -237,8 +239,15 @@ def _limit_threads() -> None:
         os.environ.setdefault(name, "1")
 
 
+def _die_with_parent() -> None:
+    """On Linux, end at once when the daemon does; elsewhere the closing of standard input ends it after its work."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def main() -> None:
     """Serve until standard input closes, which it does when the daemon ends, however it ends."""
+    _die_with_parent()
     _limit_threads()
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")

@@ -1,0 +1,94 @@
+"""How a member comes into a moot: found one, join with a ticket, vote for a newcomer."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from pathlib import Path
+
+from eth_account import Account
+
+from folkmoot.errors import LocalError
+from folkmoot.ledger import Moot, create_chain, open_chain
+from folkmoot.ledger.records import JoinFields
+from folkmoot.peer.home import Config, Home
+from folkmoot.peer.identity import Identity
+from folkmoot.peer.ticket import Ticket
+
+__all__ = ["found", "join", "vote"]
+
+
+def found(
+    folder: Path, *, name: str, seats: int, member: str, ledger: str | None = None, identity: Identity | None = None
+) -> tuple[Home, Ticket]:
+    """Found a moot called ``name`` as its member 0; the ticket admits the others until there are ``seats``.
+
+    ``ledger`` is the file of an embedded chain, which is made if it is not there (``folder/ledger.sqlite`` unless
+    told), or the URL of a node. Raises ``LocalError`` when ``folder`` belongs to a moot already.
+    """
+    home = _unbound(folder)
+    keys = home.ensure_identity(identity)
+    where = _located(ledger or str(folder / "ledger.sqlite"))
+    if "://" not in where and not Path(where).exists():
+        create_chain(where, genesis_time=int(time.time()))
+    chain = open_chain(where)
+    voucher = secrets.token_bytes(32)
+    address = Account.from_key(voucher).address
+    moot = Moot.deploy(chain, keys.account, name=name, seats=seats, voucher=address, founder=_fields(keys, member))
+    home.write_config(Config(name=member, ledger=where, contract=moot.address))
+    return home, Ticket(where, bytes.fromhex(moot.address[2:]), voucher)
+
+
+def join(
+    folder: Path, ticket: Ticket, *, member: str, ledger: str | None = None, identity: Identity | None = None
+) -> tuple[Home, int]:
+    """Join the ticket's moot; the home and the new member's index.
+
+    Who is a member already, and only lost the folder, gets it back: nothing is sent to the ledger then. Raises
+    ``LocalError`` when ``folder`` belongs to another moot, ``LedgerRefused`` when the voucher is used up.
+    """
+    where, contract = _located(ledger or ticket.ledger), "0x" + ticket.contract.hex()
+    home = _unbound(folder, contract)
+    keys = home.ensure_identity(identity)
+    moot = Moot(open_chain(where), contract, keys.account)
+    known = moot.me()
+    if known is None:
+        moot.join(_fields(keys, member), ticket.voucher)
+        known = moot.me()
+    if known is None:
+        raise LocalError(f"the ledger {where} took the entry and does not show it; try again")
+    if known.name != member:
+        raise LocalError(
+            f"this identity is member {known.index} already, by the name {known.name!r}; use --as {known.name}"
+        )
+    if not home.config_file.exists():
+        home.write_config(Config(name=member, ledger=where, contract=moot.address))
+    return home, known.index
+
+
+def vote(home: Home, ticket: Ticket | None = None) -> tuple[Ticket, bool]:
+    """Vote for the newcomer who holds ``ticket``, or for a new one; the ticket, and whether it admits one now.
+
+    It does once more than half of the members have voted for it.
+    """
+    contract = bytes.fromhex(home.config.contract[2:])
+    given = ticket or Ticket(home.config.ledger, contract, secrets.token_bytes(32))
+    if given.contract != contract:
+        raise LocalError("this ticket is for another moot")
+    return given, home.moot().invite(Account.from_key(given.voucher).address)
+
+
+def _fields(keys: Identity, name: str) -> JoinFields:
+    return JoinFields(name=name, endpoint=keys.endpoint, exchange=keys.exchange, binding=keys.binding(), addresses=())
+
+
+def _unbound(folder: Path, contract: str | None = None) -> Home:
+    """The home, if it belongs to no moot or, where given, to this one."""
+    home = Home(folder)
+    if home.config_file.exists() and (contract is None or home.config.contract.lower() != contract.lower()):
+        raise LocalError(f"{folder} belongs to a moot already; choose another folder with --home")
+    return home
+
+
+def _located(ledger: str) -> str:
+    return ledger if "://" in ledger else str(Path(ledger).expanduser().absolute())

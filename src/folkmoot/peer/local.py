@@ -1,0 +1,56 @@
+"""A whole moot on one machine: every member's folder, keys and grants made at once, for demos, tests and benchmarks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from folkmoot.peer.founding import found, join
+from folkmoot.peer.home import Home
+from folkmoot.peer.identity import Identity
+from folkmoot.peer.offering import add_dataset, count_records, propose
+
+__all__ = ["LocalMoot"]
+
+
+@dataclass(frozen=True)
+class LocalMoot:
+    """The members' folders by name, in the order of their indices; the first one founded the moot."""
+
+    folder: Path
+    homes: Mapping[str, Home]
+
+    @classmethod
+    def found(cls, folder: Path, names: Sequence[str], *, name: str, seed: int = 0) -> LocalMoot:
+        """Found a moot called ``name`` on ``folder/ledger.sqlite`` and let everyone join. Keys follow from ``seed``."""
+        keys = {
+            member: Identity(hashlib.sha256(f"folkmoot local {seed} {member}".encode()).digest()) for member in names
+        }
+        first, *others = names
+        home, ticket = found(
+            folder / first,
+            name=name,
+            seats=len(names),
+            member=first,
+            ledger=str(folder / "ledger.sqlite"),
+            identity=keys[first],
+        )
+        homes = {first: home}
+        for member in others:
+            homes[member], _ = join(folder / member, ticket, member=member, identity=keys[member])
+        return cls(folder, homes)
+
+    def offer(self, task: Path, data: Mapping[str, Path], records: int | None = None) -> int:
+        """Describe each member's dataset and propose the task; its id. All that is missing then are the grants."""
+        for member, path in data.items():
+            add_dataset(self.homes[member], path, records or count_records(path), f"the data of {member}")
+        record, _ = propose(next(iter(self.homes.values())), task)
+        return record.id
+
+    def grant(self, task: int, members: Sequence[str]) -> None:
+        """Record these members' consent that their one dataset serves the task."""
+        for member in members:
+            (dataset,) = self.homes[member].data()
+            self.homes[member].moot().grant(task, dataset)
