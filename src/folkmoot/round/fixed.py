@@ -13,6 +13,7 @@ cannot throw it far. Overflow cannot happen: 256 members times 2**47 stays below
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -72,7 +73,7 @@ class Layout(msgspec.Struct, frozen=True):
     @property
     def sizes(self) -> tuple[int, ...]:
         """Number of words of each array."""
-        return tuple(int(np.prod(shape, dtype=np.int64)) for shape in self.shapes)
+        return tuple(math.prod(shape) for shape in self.shapes)
 
     @property
     def values(self) -> int:
@@ -91,7 +92,13 @@ class Layout(msgspec.Struct, frozen=True):
 
     def shard_values(self, shards: int) -> tuple[int, ...]:
         """Value words in each of ``shards`` shards; shard 0 carries the side words besides."""
-        return tuple(self.values * (s + 1) // shards - self.values * s // shards for s in range(shards))
+        values = self.values
+        return tuple(values * (s + 1) // shards - values * s // shards for s in range(shards))
+
+    def values_in(self, shard: int, shards: int) -> int:
+        """Value words in one shard of ``shards``."""
+        values = self.values
+        return values * (shard + 1) // shards - values * shard // shards
 
     def shard_bytes(self, shards: int) -> tuple[int, ...]:
         """The exact size of each packed shard: what a receiver accepts, no more and no less."""
@@ -135,7 +142,7 @@ def quantise(contribution: Contribution, metrics: Mapping[str, Words], layout: L
     values = np.empty(layout.values, dtype=np.int64)
     votes, at = [], 0
     for name, shape, exponent, size in zip(layout.names, layout.shapes, layout.exponents, layout.sizes, strict=True):
-        array = np.asarray(contribution.arrays[name], dtype=np.float64)
+        array = _reals(name, contribution.arrays[name])
         if array.shape != shape:
             raise TaskError(f"the contribution's {name!r} has shape {array.shape}; the schema says {shape}")
         scaled = array.reshape(-1) * (float(weight) * 2.0**-exponent)
@@ -148,11 +155,24 @@ def quantise(contribution: Contribution, metrics: Mapping[str, Words], layout: L
         at += size
     side = [np.array([weight, *votes], dtype=np.int64)]
     for name, words in layout.metrics:
-        partial = np.asarray(metrics.get(name, np.zeros(words)), dtype=np.int64)
-        if partial.shape != (words,) or bool((np.abs(partial) >= SIDE_BOUND).any()):
-            raise TaskError(f"metric {name!r} gave {partial.shape} words; {words} below 2**46 are due")
-        side.append(partial)
+        partial = np.asarray(metrics.get(name, np.zeros(words, dtype=np.int64)))
+        if partial.shape != (words,) or partial.dtype.kind not in "iu":
+            raise TaskError(f"metric {name!r} gave {partial.dtype} of shape {partial.shape}; {words} integers are due")
+        if any(abs(int(word)) >= SIDE_BOUND for word in partial):
+            raise TaskError(f"metric {name!r} gave a word of 2**46 or more in magnitude")
+        side.append(partial.astype(np.int64))
     return values, np.concatenate(side)
+
+
+def _reals(name: str, array: object) -> NDArray[np.float64]:
+    """``array`` as float64. Raises ``TaskError`` when it holds anything but real numbers."""
+    try:
+        given = np.asarray(array)
+    except ValueError as error:
+        raise TaskError(f"the contribution's {name!r} is not an array: {error}") from None
+    if given.dtype.kind not in "fiu":
+        raise TaskError(f"the contribution's {name!r} holds {given.dtype}; real numbers are due")
+    return given.astype(np.float64, copy=False)
 
 
 def _vote(peak: float, layout: Layout) -> int:
@@ -173,14 +193,13 @@ def encode_shards(values: Words, side: Words, layout: Layout, shards: int) -> li
 
 def decode_shard(data: bytes, shard: int, layout: Layout, shards: int) -> Words:
     """The words of one shard: values, then (shard 0) side words. Raises ``IntegrityError`` on a wrong size."""
-    due = layout.shard_bytes(shards)[shard]
+    count = layout.values_in(shard, shards)
+    at = packed_bytes(count, layout.bits)
+    due = at + (0 if shard else packed_bytes(layout.side, SIDE_BITS))
     if len(data) != due:
         raise IntegrityError(f"shard {shard} has {len(data)} bytes where {due} are due")
-    values = packed_bytes(layout.shard_values(shards)[shard], layout.bits)
-    words = unpack(memoryview(data)[:values], layout.shard_values(shards)[shard], layout.bits)
-    if shard:
-        return words
-    return np.concatenate([words, unpack(memoryview(data)[values:], layout.side, SIDE_BITS)])
+    words = unpack(memoryview(data)[:at], count, layout.bits)
+    return words if shard else np.concatenate([words, unpack(memoryview(data)[at:], layout.side, SIDE_BITS)])
 
 
 def check_side(data: bytes, layout: Layout, shards: int) -> None:
@@ -205,14 +224,14 @@ def sum_width(bits: int, members: int) -> int:
 
 def encode_sum(total: Words, shard: int, layout: Layout, shards: int, members: int) -> bytes:
     """The packed sum of one shard over ``members`` contributions."""
-    values = layout.shard_values(shards)[shard]
+    values = layout.values_in(shard, shards)
     packed = pack(total[:values], sum_width(layout.bits, members))
     return packed + (pack(total[values:], 64) if shard == 0 else b"")
 
 
 def sum_bytes(shard: int, layout: Layout, shards: int, members: int) -> int:
     """The exact size of ``encode_sum``'s result."""
-    size = packed_bytes(layout.shard_values(shards)[shard], sum_width(layout.bits, members))
+    size = packed_bytes(layout.values_in(shard, shards), sum_width(layout.bits, members))
     return size + (layout.side * 8 if shard == 0 else 0)
 
 
@@ -221,7 +240,7 @@ def decode_sum(data: bytes, shard: int, layout: Layout, shards: int, members: in
     due = sum_bytes(shard, layout, shards, members)
     if len(data) != due:
         raise IntegrityError(f"the sum of shard {shard} has {len(data)} bytes where {due} are due")
-    values = layout.shard_values(shards)[shard]
+    values = layout.values_in(shard, shards)
     width = sum_width(layout.bits, members)
     at = packed_bytes(values, width)
     words = unpack(memoryview(data)[:at], values, width)
@@ -230,7 +249,7 @@ def decode_sum(data: bytes, shard: int, layout: Layout, shards: int, members: in
 
 def split_side(sums: Sequence[Words], layout: Layout, shards: int) -> tuple[Words, Words]:
     """All value words in order, and the side words, from the sums of all shards."""
-    first = layout.shard_values(shards)[0]
+    first = layout.values_in(0, shards)
     return np.concatenate([sums[0][:first], *sums[1:]]), sums[0][first:]
 
 
