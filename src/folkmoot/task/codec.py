@@ -27,6 +27,7 @@ MAX_HEADER = 1 << 23
 
 _KEY = "folkmoot"
 _MAX_ROUND = 1_000_000
+_MALFORMED = (ValueError, KeyError, TypeError, OverflowError, RecursionError, SafetensorError, msgspec.MsgspecError)
 _EXPONENTS = (-1100, 1100)
 _MAX_NAME = 200
 
@@ -73,7 +74,7 @@ def read_state(data: bytes) -> State:
         _check(state)
         if _encode(state) != data:
             raise ValueError("the bytes are not in canonical form")
-    except (ValueError, KeyError, TypeError, OverflowError, SafetensorError, msgspec.MsgspecError) as error:
+    except _MALFORMED as error:
         raise ProtocolError(f"These {len(data)} bytes are not a model state: {error}.") from None
     return state
 
