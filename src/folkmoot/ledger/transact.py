@@ -1,7 +1,7 @@
 """Reaching a chain: JSON-RPC through a web3 provider, and transactions from one account, signed and seen through.
 
-Calls go to the provider itself. web3's middleware stack formats every answer for every purpose; on the embedded chain
-that costs ten times what the answer does.
+Requests go to the provider itself: web3's middleware stack formats every answer for every purpose, and on the
+embedded chain that would cost ten times what the answer does.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from eth_account.signers.local import LocalAccount
 from web3 import Web3
 from web3.types import RPCEndpoint
 
-from folkmoot.errors import ChainError, LedgerRefused, LocalError
+from folkmoot.errors import ChainError, FolkmootError, LedgerRefused
 from folkmoot.ledger.abi import revert_reason
+from folkmoot.ledger.embedded import EmbeddedProvider
+from folkmoot.ledger.transaction import GAS_LIMIT
 
-__all__ = ["Chain", "Log", "Receipt", "Sender"]
+__all__ = ["Chain", "Log", "NodeError", "Receipt", "Sender"]
 
-EMBEDDED_GAS = 30_000_000
-"""The gas limit of a transaction on the embedded chain, where gas costs nothing: a block's whole."""
 _RECEIPT_SECONDS = 300.0
 _TRIES = 4
 
@@ -43,7 +43,7 @@ class Receipt(NamedTuple):
     gas: int
 
 
-class _Refused(Exception):
+class NodeError(Exception):
     """The node's own error answer."""
 
     def __init__(self, error: Mapping[str, Any] | str) -> None:
@@ -72,43 +72,55 @@ class Chain:
     """Reads from a chain. Raises ``ChainError`` when it cannot be reached, ``LedgerRefused`` on a revert."""
 
     def __init__(self, w3: Web3) -> None:
-        self.w3 = w3
-        self._provider = cast(Any, w3.provider)
-        self.embedded = hasattr(self._provider, "now")
+        self._provider = w3.provider
+        self._embedded = w3.provider if isinstance(w3.provider, EmbeddedProvider) else None
         self.id = int(self.rpc("eth_chainId"), 16)
+
+    @property
+    def embedded(self) -> bool:
+        """Whether this is the embedded chain: gas is free, and what would revert is refused before it stands."""
+        return self._embedded is not None
 
     def rpc(self, method: str, *parameters: Any) -> Any:
         """The result of one JSON-RPC call."""
         try:
-            return self._rpc(method, *parameters)
-        except _Refused as error:
+            return self.request(method, *parameters)
+        except NodeError as error:
             if error.reverted:
                 raise LedgerRefused(f"the contract refused: {error.reason}") from None
             raise ChainError(f"the chain refused {method}: {error}") from None
 
-    def _rpc(self, method: str, *parameters: Any) -> Any:
+    def request(self, method: str, *parameters: Any) -> Any:
+        """As ``rpc``, but an error answer of the node is raised as ``NodeError``, for the caller to look at."""
         try:
             answer = self._provider.make_request(RPCEndpoint(method), parameters)
-        except LocalError:
+        except FolkmootError:
             raise
         except Exception as error:
             raise ChainError(f"the chain cannot be reached ({method}): {error}") from error
         if answer.get("error"):
-            raise _Refused(answer["error"])
+            raise NodeError(answer["error"])
         return answer.get("result")
 
     def call(self, to: str, data: bytes) -> bytes:
         """The output of a read-only call to the contract at ``to``."""
+        if self._embedded is not None:
+            try:
+                return self._embedded.call(to, data)
+            except LedgerRefused as error:
+                raise LedgerRefused(f"the contract refused: {error}") from None
         return _bytes(self.rpc("eth_call", {"to": to, "data": "0x" + data.hex()}, "latest"))
 
     def head(self) -> int:
         """The number of the newest block."""
+        if self._embedded is not None:
+            return self._embedded.head()
         return int(self.rpc("eth_blockNumber"), 16)
 
     def now(self) -> float:
         """Ledger time in seconds: the embedded chain's clock, or the newest block's timestamp elsewhere."""
-        if self.embedded:
-            return float(self._provider.now())
+        if self._embedded is not None:
+            return self._embedded.now()
         return float(int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16))
 
     def logs(self, address: str, topics: list[bytes | None], first: int) -> list[Log]:
@@ -143,8 +155,8 @@ class Sender:
     def send(self, to: str | None, data: bytes) -> Receipt:
         """Run ``data`` against the contract at ``to``, or deploy it. Returns once it stands in a block.
 
-        Raises ``LedgerRefused`` with the contract's reason if it reverts (a call that would revert now is not sent at
-        all), ``ChainError`` when the chain does not take it or it is in no block after five minutes.
+        Raises ``LedgerRefused`` with the contract's reason if it reverts (if it would now, nothing is sent and nothing
+        paid), ``ChainError`` when the chain does not take it or it is in no block after five minutes.
         """
         call = {"from": self.address, "data": "0x" + data.hex()} | ({} if to is None else {"to": to})
         with self._lock:
@@ -154,8 +166,7 @@ class Sender:
     def _costs(self, call: dict[str, str]) -> dict[str, int]:
         """Gas and its price. Asking what it takes also shows a revert before anything is paid."""
         if self._chain.embedded:
-            self._chain.rpc("eth_call", call, "latest")
-            return {"gas": EMBEDDED_GAS, "gasPrice": 0}
+            return {"gas": GAS_LIMIT, "gasPrice": 0}
         # a quarter more: others' calls, landing first, may make this one write more
         gas = int(self._chain.rpc("eth_estimateGas", call), 16) * 5 // 4
         base = self._chain.rpc("eth_getBlockByNumber", "latest", False).get("baseFeePerGas")
@@ -174,8 +185,8 @@ class Sender:
             signed = self._signer.sign_transaction({**fields, "nonce": self._nonce})
             nonce, self._nonce = self._nonce, None
             try:
-                self._chain._rpc("eth_sendRawTransaction", "0x" + signed.raw_transaction.hex().removeprefix("0x"))
-            except _Refused as error:
+                self._chain.request("eth_sendRawTransaction", "0x" + signed.raw_transaction.hex().removeprefix("0x"))
+            except NodeError as error:
                 message = error.message.lower()
                 if "already known" not in message:
                     if "nonce" in message or "underpriced" in message:
