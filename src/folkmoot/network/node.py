@@ -47,7 +47,7 @@ from folkmoot.network.streams import (
 __all__ = ["ALPN", "Handler", "Node"]
 
 ALPN = b"folkmoot/1"
-LATE_SECONDS = 2.0
+LATE_SECONDS = 1.0
 Handler = Callable[[bytes, Message, BodyReader], Awaitable[Reply | Message | None]]
 """``async def handler(peer, message, body)``: answers one request of ``peer`` (its 32-byte id). A ``FolkmootError``
 it raises goes back as the reason of a refusal, as does ``None``; a ``ProtocolError`` or ``IntegrityError`` also counts
@@ -229,7 +229,8 @@ class Node:
             link.active -= 1
 
     def _doubt(self, peer: Peer, link: Link) -> None:
-        self._spawn(peer.probe(link))
+        if not link.doubted:
+            self._spawn(peer.probe(link))
 
     def _failed(self, peer: Peer, link: Link, receive: object, error: IrohError) -> None:
         """Return if a failed exchange may be tried on another connection: it was never seen. Else raise."""
@@ -302,8 +303,8 @@ class Node:
             try:
                 async with asyncio.timeout(self.limits.stall_seconds):
                     message, body, size = await self._codec.read(receive)
-            except ProtocolError as error:
-                _log.info("peer %s broke the protocol: %s", short(peer.key), error)
+            except (ProtocolError, TimeoutError) as error:
+                _log.info("peer %s broke the protocol: %s", short(peer.key), str(error) or "its message stalled")
                 peer.violated()
                 await give_up(pair.send(), receive, BROKE_PROTOCOL)
                 return
@@ -318,7 +319,7 @@ class Node:
             async with asyncio.timeout(self.limits.patience(size_of(content))):
                 peer.counters.sent += await sending
             peer.counters.served += 1
-        except (IrohError, TimeoutError) as error:
+        except (IrohError, NetworkError, TimeoutError) as error:
             _log.debug("exchange with %s failed: %s", short(peer.key), explain(error))
             await give_up(None, receive, GAVE_UP)
         finally:
@@ -338,7 +339,7 @@ class Node:
             if isinstance(error, ProtocolError | IntegrityError):
                 peer.violated()
             refusal = str(error)[:1000]
-        except (IrohError, TimeoutError):
+        except IrohError:
             raise
         except Exception:
             _log.exception("the handler failed on a %s of %s", type(message).__name__, short(peer.key))

@@ -25,7 +25,7 @@ SET_ASIDE = 6
 LEAVING = 7
 
 SIMULTANEOUS_SECONDS = 5.0
-PROBE_SECONDS = 3.0
+PROBE_SECONDS = 2.0
 _MOST_HINTS = 16
 NOT_WANTED = "not wanted here"
 
@@ -50,6 +50,8 @@ class Link:
         self.since = asyncio.get_running_loop().time()
         self.active = 0
         """Exchanges on it now."""
+        self.doubted = False
+        """Whether somebody is finding out if the other side lives."""
 
     def close(self, code: int, reason: str) -> None:
         """Close it, telling the other side why."""
@@ -59,8 +61,10 @@ class Link:
     async def alive(self) -> bool:
         """Whether the other side's QUIC stack, however busy its process is, acknowledges a packet."""
         before = self.connection.stats().udp_rx_bytes
-        with suppress(IrohError):
+        try:
             self.connection.send_datagram(b"?")
+        except IrohError:
+            return self.connection.close_reason() is None
         await asyncio.sleep(PROBE_SECONDS)
         return bool(self.connection.stats().udp_rx_bytes > before)
 
@@ -182,9 +186,11 @@ class Peer:
 
     async def probe(self, link: Link) -> None:
         """An answer on ``link`` is late: if the other side is dead, end the connection and all that waits on it."""
+        link.doubted = True
         if not await link.alive():
             self.lost(link)
             link.close(SILENT, "silent")
+        link.doubted = False
 
     def answered(self) -> None:
         """An exchange went well: the next failure to connect is a first one again."""

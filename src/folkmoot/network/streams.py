@@ -70,7 +70,8 @@ class Codec:
     async def read(self, stream: RecvStream) -> tuple[Message, BodyReader, int]:
         """The message of a frame, its body still to be read, and how many bytes it took.
 
-        Raises ``ProtocolError`` for a frame that breaks the rules, ``IrohError`` when the stream fails.
+        Raises ``ProtocolError`` for a frame that breaks the rules, ``NetworkError`` when there is none, ``IrohError``
+        when the stream fails.
         """
         seen = await _at_least(stream, b"", _HEADER.size)
         length, body_size = _HEADER.unpack_from(seen)
@@ -88,6 +89,8 @@ class Codec:
 async def _at_least(stream: RecvStream, seen: bytes, size: int) -> bytes:
     while len(seen) < size:
         more = await stream.read(_FIRST_READ)
+        if not more and not seen:
+            raise NetworkError("the stream ended before it began")
         if not more:
             raise ProtocolError(f"the stream ended after {len(seen)} bytes, in the middle of its message")
         seen += more
@@ -152,17 +155,27 @@ def size_of(body: Body) -> int:
     return memoryview(body).nbytes if body is not None else 0
 
 
+_farewells: set[asyncio.Future[None]] = set()
+
+
 async def send_frame(stream: SendStream, head: bytes, body: Body) -> int:
     """Send a frame. Returns its length in bytes. The caller must hold no other reference to ``stream``.
 
     Each call into iroh costs as much as copying some hundred kilobytes, so a small body goes out with its message in
-    one call, and the stream ends by being dropped, which finishes it, not by a call of its own.
+    one call, and the stream ends by being dropped, which finishes it, not by a call of its own. Cancelled half-way,
+    it is reset instead, so that what was sent does not look like a frame cut short.
     """
     view = memoryview(body or b"").cast("B")
     first = view[: _SLICE - len(head)]
-    await stream.write_all(b"".join((head, first)) if first else head)
-    for at in range(len(first), len(view), _SLICE):
-        await stream.write_all(bytes(view[at : at + _SLICE]))
+    try:
+        await stream.write_all(b"".join((head, first)) if first else head)
+        for at in range(len(first), len(view), _SLICE):
+            await stream.write_all(bytes(view[at : at + _SLICE]))
+    except asyncio.CancelledError:
+        farewell = asyncio.ensure_future(give_up(stream, None, GAVE_UP))
+        _farewells.add(farewell)
+        farewell.add_done_callback(_farewells.discard)
+        raise
     return len(head) + len(view)
 
 
