@@ -91,4 +91,5 @@ def _unbound(folder: Path, contract: str | None = None) -> Home:
 
 
 def _located(ledger: str) -> str:
-    return ledger if "://" in ledger else str(Path(ledger).expanduser().absolute())
+    """The ledger's URL, or the absolute path of its file: a daemon's working directory is not the user's."""
+    return ledger if "://" in ledger else str(Path(ledger.removeprefix("sqlite:")).expanduser().absolute())

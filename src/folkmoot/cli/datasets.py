@@ -1,0 +1,75 @@
+"""Verbs about datasets: what a member says of them on the ledger, and where they lie, which it tells no one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, show_json, show_table
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Describe your datasets on the ledger.", no_args_is_help=True)
+
+
+@app.command("add")
+def add(
+    path: Annotated[Path, typer.Argument(help="The file or folder; it stays where it is.", exists=True)],
+    records: Annotated[
+        str, typer.Option(metavar="N|auto", help="Records to tell the others; auto counts lines, to two digits.")
+    ] = "auto",
+    description: Annotated[str, typer.Option(help="A sentence about it; only its hash goes on the ledger.")] = "",
+    task: Annotated[
+        Path | None, typer.Option(help="A task file to try it with first.", exists=True, show_default=False)
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Describe a dataset on the ledger: a hash and a rounded number of records, never its values."""
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.offering import add_dataset, count_records
+
+    peer = Home.open(home)
+    if task is not None:
+        _try(task, path)
+    dataset = add_dataset(peer, path, count_records(path) if records == "auto" else _number(records), description)
+    if json:
+        show_json(dataset)
+    else:
+        print(f"dataset {dataset.id}: {dataset.records} records, card {dataset.card.hex()}")
+        print(f"Next: folkmoot grant TASK {dataset.id}")
+
+
+@app.command("list")
+def list_(
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """List the datasets of all members; the paths of your own are known only here."""
+    from folkmoot.peer.home import Home
+
+    peer = Home.open(home)
+    moot, paths = peer.moot(), peer.data()
+    names = {member.index: member.name for member in moot.members()}
+    rows = [
+        {"id": d.id, "owner": names[d.owner], "records": d.records, "card": d.card, "path": paths.get(d.id)}
+        for d in moot.datasets()
+    ]
+    if json:
+        show_json(rows)
+    else:
+        show_table(("dataset", "owner", "records", "card", "path"), (tuple(row.values()) for row in rows))
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 1 << 64:
+        raise typer.BadParameter(f"{text!r} is neither a number below 2**64 nor 'auto'", param_hint="--records")
+    return int(text)
+
+
+def _try(task: Path, path: Path) -> None:
+    from folkmoot.task import load_task, make_bundle
+
+    load_task(make_bundle(task)).load(str(path))

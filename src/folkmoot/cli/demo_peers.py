@@ -1,0 +1,123 @@
+"""The demo's peers as operating-system processes: started, watched, killed, and never left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Literal
+
+from folkmoot.errors import LocalError
+
+if TYPE_CHECKING:
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.status import PeerStatus
+
+__all__ = ["Peers"]
+
+_LEAVE_SECONDS = 4.0
+"""How long a peer has to leave after SIGTERM before it is killed."""
+_LOG_LINES = 5
+
+
+class Peers:
+    """Peer processes by name; a context manager that ends them all, however it is left.
+
+    Each stands in a session of its own, so the terminal's Ctrl-C reaches only the demo; and each reads its
+    standard input to the end, so that even a demo killed by SIGKILL takes its peers along.
+    """
+
+    def __init__(self, homes: Mapping[str, Home]) -> None:
+        self._homes = homes
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def __enter__(self) -> Peers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> Literal[False]:
+        self.stop()
+        return False
+
+    def start(self, name: str) -> None:
+        """Start the peer of this name."""
+        home = self._homes[name]
+        with self._output(home).open("ab") as output:
+            self._processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "folkmoot", "run", "--home", str(home.path), "--with-parent"],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+
+    def kill(self, name: str) -> int:
+        """End the peer with SIGKILL, as a power cut would; its process id."""
+        process = self._processes.pop(name)
+        process.kill()
+        process.wait()
+        _close(process.stdin)
+        return process.pid
+
+    def status(self, name: str) -> PeerStatus | None:
+        """What the running process of this name says of itself; ``None`` before it has said anything, or when dead."""
+        from folkmoot.peer.status import read_status
+
+        status, process = read_status(self._homes[name]), self._processes.get(name)
+        return status if status is not None and process is not None and status.pid == process.pid else None
+
+    def check(self) -> None:
+        """Raise ``LocalError`` with the end of its output when a peer has ended by itself."""
+        for name, process in self._processes.items():
+            if process.poll() is not None:
+                raise LocalError(f"the peer {name} ended with status {process.returncode}: {self._last_words(name)}")
+
+    def stop(self) -> None:
+        """Ask all peers to leave, kill those that do not, and wait until all are gone."""
+        with _uninterrupted():
+            alive = [process for process in self._processes.values() if process.poll() is None]
+            for process in alive:
+                process.terminate()
+            deadline = time.monotonic() + _LEAVE_SECONDS
+            for process in alive:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+                if process.poll() is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+                    process.wait()
+            for process in self._processes.values():
+                _close(process.stdin)
+            self._processes.clear()
+
+    @staticmethod
+    def _output(home: Home) -> Path:
+        return home.path / "output.txt"
+
+    def _last_words(self, name: str) -> str:
+        lines = self._output(self._homes[name]).read_text(errors="replace").strip().splitlines()
+        return " | ".join(lines[-_LOG_LINES:]) or "it said nothing"
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait while the peers are being ended: an impatient second one must leave none behind."""
+    before = {sign: signal.signal(sign, signal.SIG_IGN) for sign in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+def _close(stream: IO[bytes] | None) -> None:
+    if stream is not None:
+        with contextlib.suppress(OSError):
+            stream.close()

@@ -1,0 +1,82 @@
+"""What the demo is made with: how many peers and rounds, who is who, the task they grant."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from folkmoot.errors import TaskError
+
+__all__ = ["HOSPITALS", "Settings", "task_text"]
+
+HOSPITALS = ("cleveland", "hungarian", "switzerland", "va")
+
+_CALM_SECONDS = 60
+"""Deadlines when nobody is killed: no machine is so slow that a round would go on without a hospital, which
+would make another model."""
+_KILL_SECONDS = 3
+"""Deadlines when somebody is: how long the others wait for the dead one, once."""
+
+_PAUSE = """
+# A round of this task takes milliseconds: over before one has seen who was killed and who came back.
+import time
+
+_contribute = task.contribute
+
+
+def _unhurried(state, data, context):
+    time.sleep({seconds})
+    return _contribute(state, data, context)
+
+
+task.contribute = _unhurried
+"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose."""
+
+    peers: int
+    rounds: int
+    kill: bool
+    seed: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the peers: up to four hospitals, and at least one that only helps."""
+        helpers = self.peers - len(self.hospitals)
+        return self.hospitals + tuple("helper" if i == 0 else f"helper{i + 1}" for i in range(helpers))
+
+    @property
+    def pause(self) -> float:
+        """Seconds that a hospital takes its time in each round: ten or more for all rounds, where one is killed."""
+        return round(min(1.5, max(0.1, 10 / self.rounds)), 2)
+
+    @property
+    def hospitals(self) -> tuple[str, ...]:
+        """Names of the peers that have data."""
+        return HOSPITALS[: min(len(HOSPITALS), self.peers - 1)]
+
+
+def task_text(settings: Settings, *, pause: bool = True) -> str:
+    """The packaged heart task with the demo's numbers put in; with ``pause`` a round is long enough to be watched."""
+    from importlib.resources import files
+
+    text = files("folkmoot").joinpath("data/tasks/heart.py").read_text("utf-8")
+    count = len(settings.hospitals)
+    seconds = _KILL_SECONDS if settings.kill else _CALM_SECONDS
+    numbers = {
+        "rounds": settings.rounds,
+        "min_members": max(1, count - 1) if settings.kill else count,
+        "start_members": count,
+        "train_seconds": seconds,
+        "exchange_seconds": seconds,
+        "final_seconds": seconds,
+        "seed": settings.seed,
+    }
+    for name, value in numbers.items():
+        text, found = re.subn(rf"\b{name}=\d+", f"{name}={value}", text)
+        if found != 1:
+            raise TaskError(f"the packaged heart task sets {name} {found} times; this installation is damaged")
+    return text + (_PAUSE.format(seconds=settings.pause) if pause and settings.kill else "")

@@ -1,0 +1,195 @@
+"""Verbs about members: found a moot, join one, invite others; and the keys that make a member."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, short, show_json, show_table
+
+if TYPE_CHECKING:
+    from folkmoot.peer.ticket import Ticket
+
+__all__ = ["backup", "id_", "invite", "join", "members", "new", "restore"]
+
+NameOption = Annotated[str, typer.Option("--as", metavar="NAME", help="Your name in the moot, unique there.")]
+
+
+def new(
+    name: Annotated[str, typer.Argument(help="What the moot is called.")],
+    as_: NameOption,
+    seats: Annotated[int, typer.Option(help="Members the ticket admits, you included.", min=1, max=256)] = 5,
+    ledger: Annotated[
+        str | None,
+        typer.Option(help="File of the embedded chain, or a node's URL.", show_default="HOME/ledger.sqlite"),
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Found a moot and print the ticket that admits its other members.
+
+    You become its first member and keep no other privilege: past the seats, more than half of the
+    members must vote for a newcomer (folkmoot invite).
+    """
+    from folkmoot.peer.founding import found
+    from folkmoot.peer.ticket import format_ticket
+
+    peer, ticket = found(home, name=name, seats=seats, member=as_, ledger=ledger)
+    text = format_ticket(ticket)
+    if json:
+        show_json({"contract": peer.config.contract, "ledger": peer.config.ledger, "ticket": text})
+        return
+    print(f"founded {name!r}: contract {peer.config.contract} on {peer.config.ledger}")
+    print("Give this ticket to the others, in private; whoever holds it can take a seat:\n")
+    print(text)
+    print("\nThey run: folkmoot join TICKET --as NAME")
+
+
+def join(
+    ticket: Annotated[str, typer.Argument(help="The ticket, moot1...; or - to read it from standard input.")],
+    as_: NameOption,
+    ledger: Annotated[
+        str | None, typer.Option(help="Where the ledger is for you, if not where the ticket says.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Join a moot with a ticket."""
+    from folkmoot.peer.founding import join as join_moot
+
+    peer, index = join_moot(home, _ticket(ticket), member=as_, ledger=ledger)
+    if json:
+        show_json({"contract": peer.config.contract, "ledger": peer.config.ledger, "member": index})
+        return
+    print(f"joined {peer.moot().name()!r} as member {index}, {as_!r}")
+    print("Next: folkmoot data add PATH, folkmoot tasks, folkmoot run")
+
+
+def invite(
+    ticket: Annotated[
+        str | None, typer.Argument(help="A ticket another member made; without one, a new ticket is made.")
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Vote for a newcomer beyond the founding seats; without a ticket, make one and cast the first vote.
+
+    The ticket admits one member once more than half of the members have voted for it.
+    """
+    from folkmoot.peer.founding import vote
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.ticket import format_ticket
+
+    peer = Home.open(home)
+    given, admits = vote(peer, None if ticket is None else _ticket(ticket))
+    text = format_ticket(given)
+    if json:
+        show_json({"ticket": text, "admits": admits})
+        return
+    needed = peer.moot().member_count() // 2 + 1
+    print("your vote is cast; the ticket admits one member", end=" ")
+    print("now:\n" if admits else f"when {needed} members have run folkmoot invite TICKET:\n")
+    print(text)
+
+
+def members(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """List the members of the moot."""
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.identity import check_binding
+
+    known = Home.open(home).moot().members()
+    if json:
+        show_json(known)
+        return
+    show_table(
+        ("member", "name", "address", "endpoint", "last seen at", "keys"),
+        (
+            (m.index, m.name, m.address, short(m.endpoint), ", ".join(m.addresses), _bound(check_binding(m)))
+            for m in known
+        ),
+    )  # fmt: skip
+
+
+def id_(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Show your public keys."""
+    from folkmoot.peer.home import Home
+
+    identity = Home(home).identity
+    keys = {
+        "address": identity.account.address,
+        "endpoint": identity.endpoint.hex(),
+        "exchange": identity.exchange.hex(),
+    }
+    if json:
+        show_json(keys)
+    else:
+        for what, key in keys.items():
+            print(f"{what:<9} {key}")
+
+
+def backup(
+    file: Annotated[Path | None, typer.Option(help="Copy it to this new file instead.", dir_okay=False)] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Print the 24 words that restore your keys, or copy them to a file.
+
+    Whoever has the words is you: keep them on paper, away from this machine.
+    """
+    from folkmoot.peer.home import Home
+
+    identity = Home(home).identity
+    if file is not None:
+        identity.save(file)
+        print(f"saved to {file}; restore with: folkmoot restore --file {file}")
+    elif json:
+        show_json({"words": identity.words()})
+    else:
+        _show_words(identity.words())
+
+
+def restore(
+    file: Annotated[
+        Path | None, typer.Option(help="A file that backup wrote; without it, 24 words are asked for.", dir_okay=False)
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Restore your keys from the 24 words, or a file, of a backup."""
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.identity import Identity
+
+    if file is not None:
+        identity = Identity.load(file)
+    else:
+        typer.echo("Enter the 24 words, separated by spaces or line breaks:", err=True)
+        identity = Identity.from_words(_read_words())
+    Home(home).ensure_identity(identity)
+    print(f"restored {identity.account.address} to {home}")
+
+
+def _bound(holds: bool) -> str:
+    return "bound" if holds else "NOT BOUND"
+
+
+def _ticket(text: str) -> Ticket:
+    from folkmoot.peer.ticket import parse_ticket
+
+    return parse_ticket(typer.get_text_stream("stdin").read() if text == "-" else text)
+
+
+def _show_words(words: str) -> None:
+    listed = words.split()
+    for row in range(6):
+        print("".join(f"{n + 1:>4}. {listed[n]:<10}" for n in range(row * 4, row * 4 + 4)).rstrip())
+
+
+def _read_words() -> list[str]:
+    """Words from standard input, until there are 24 or it ends; numbers like ``3.`` may stand before them."""
+    words: list[str] = []
+    for line in typer.get_text_stream("stdin"):
+        words += [word for word in line.split() if not word.rstrip(".").isdigit()]
+        if len(words) >= 24:
+            break
+    return words

@@ -1,0 +1,121 @@
+"""What a member brings to a moot and takes home: datasets described, tasks proposed, models exported."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+import msgspec
+
+from folkmoot.digest import blob_hash
+from folkmoot.errors import DataError, LocalError
+from folkmoot.ledger.records import Dataset, Final, TaskRecord
+from folkmoot.peer.durable import replace
+from folkmoot.peer.home import Home
+
+__all__ = ["Card", "add_dataset", "bundle_of", "count_records", "export", "propose"]
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """The description of a dataset whose hash is on the ledger. Its owner shows it to whom it likes.
+
+    ``salt`` keeps the hash from being guessed back to a description.
+    """
+
+    description: str
+    records: int
+    salt: str
+
+
+def add_dataset(home: Home, path: Path, records: int, description: str = "") -> Dataset:
+    """Describe the dataset at ``path`` on the ledger, and remember in ``home`` where it lies.
+
+    The ledger gets the number of records as given, and a hash; the card behind the hash is kept in
+    ``home/cards``.
+    """
+    if not path.exists():
+        raise DataError(f"{path} does not exist; name the dataset's file or folder")
+    card = msgspec.json.encode(Card(description=description, records=records, salt=secrets.token_hex(16)))
+    folder = home.path / "cards"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    digest = blob_hash(card)
+    replace(folder / f"{digest.hex()}.json", card, mode=0o600)
+    moot = home.moot()
+    id = moot.describe(digest, records)
+    home.add_data(id, path)
+    return moot.dataset(id)
+
+
+def count_records(path: Path) -> int:
+    """The number of lines with something in them, rounded to two digits so that it tells little.
+
+    Raises ``DataError`` for a folder or an unreadable file: there a person has to say the number.
+    """
+    try:
+        with path.open("rb") as file:
+            lines = sum(1 for line in file if line.strip())
+    except OSError as error:
+        raise DataError(f"cannot count the records of {path} ({error.strerror}); give --records N") from None
+    digits = max(0, len(str(lines)) - 2)
+    step: int = 10**digits
+    return (lines + step // 2) // step * step
+
+
+def propose(home: Home, path: Path) -> tuple[TaskRecord, str]:
+    """Put the task at ``path`` on the ledger, its bundle and first state into the store; the task and its name.
+
+    Runs the task's code in this process: it is the proposer's own. Raises ``TaskError`` when it does not load.
+    """
+    from folkmoot.task import load_task, make_bundle, state_bytes
+
+    bundle = make_bundle(path)
+    task = load_task(bundle)
+    store = home.store()
+    code = store.put(bundle, durable=True)
+    genesis = store.put(state_bytes(task.init()), durable=True)
+    moot = home.moot()
+    return moot.task(moot.propose(code, genesis, task.policy)), task.name
+
+
+def bundle_of(home: Home, task: TaskRecord) -> bytes:
+    """The task's code, from the store. Raises ``LocalError`` saying how to get it when it is not there."""
+    store = home.store()
+    if not store.has(task.bundle):
+        raise LocalError(
+            f"the code of task {task.id} is not here yet; a running peer fetches it from the others: "
+            "start it (folkmoot run), wait a moment and try again"
+        )
+    return store.get(task.bundle)
+
+
+def export(home: Home, task: int, path: Path, round: int | None = None) -> Final:
+    """Write the model of a final round, the last unless told, to a safetensors file; the round's record.
+
+    The file holds the parameters, float64, without what the server optimiser remembers. Raises ``LocalError``
+    when the round is not final, or its model not in this peer's store.
+    """
+    from safetensors.numpy import save
+
+    from folkmoot.task import read_state
+
+    moot = home.moot()
+    moot.task(task)
+    finals = moot.finals(task)
+    wanted = [final for final in finals if round in (None, final.round)]
+    if not wanted:
+        reached = f"its last final round is {finals[-1].round}" if finals else "no round of it is final yet"
+        raise LocalError(f"task {task} has no model of round {round or 'any'}: {reached}")
+    final, store = wanted[-1], home.store()
+    if not store.has(final.model):
+        raise LocalError(
+            f"the model of round {final.round} is not in {home.blobs}; run the peer (folkmoot run) and it fetches "
+            "the last one, or export another round with --round"
+        )
+    state = read_state(store.get(final.model))
+    arrays = {name: array for name, array in state.arrays.items() if not name.startswith("server/")}
+    about = {"folkmoot": f"task {task}, round {final.round}, model {final.model.hex()}"}
+    try:
+        replace(path, save(arrays, metadata=about))
+    except OSError as error:
+        raise LocalError(f"cannot write {path}: {error.strerror}") from None
+    return final
