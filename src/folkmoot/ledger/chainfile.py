@@ -5,8 +5,7 @@ in it is updated or deleted, so the same rows put into a new file give the same 
 
 The file is in WAL mode with ``synchronous=NORMAL``: a process killed at any instruction loses nothing that was
 acknowledged and corrupts nothing. A power cut corrupts nothing either, but may take the last moments' blocks
-away, for all processes alike; ``FULL`` would keep those at one fsync per transaction,
-which is 1 to 10 ms on many disks.
+away, for all processes alike. ``FULL`` would keep those for one fsync per transaction: 1 to 10 ms on many disks.
 
 The table ``writers`` has a row wherever the SQLite release that appends changed. SQLite writes its release into the
 file's header; with these rows even those four bytes can be checked.
@@ -27,7 +26,7 @@ from eth_hash.auto import keccak
 
 from folkmoot.errors import ChainError, IntegrityError
 
-__all__ = ["Block", "ChainFile", "Meta", "create_chain", "genesis_hash", "make_block"]
+__all__ = ["Block", "ChainFile", "Meta", "create_chain", "genesis_hash", "make_block", "write_genesis"]
 
 _APPLICATION = 0x466F6C6B
 """The application id in the header: "Folk"."""
@@ -201,6 +200,11 @@ class ChainFile:
             self._database.execute("INSERT INTO writers VALUES (?, ?, ?)", row)
         row_of = (block.number, block.timestamp, block.raw, block.hash)
         self._database.execute("INSERT INTO blocks VALUES (?, ?, ?, ?)", row_of)
+
+    def pages(self) -> int:
+        """Pages the file has."""
+        value: int = self._database.execute("PRAGMA page_count").fetchone()[0]
+        return value
 
     def fold(self) -> None:
         """Move the WAL's content into the file itself."""
