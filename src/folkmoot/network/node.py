@@ -48,6 +48,7 @@ __all__ = ["ALPN", "Handler", "Node"]
 
 ALPN = b"folkmoot/1"
 LATE_SECONDS = 1.0
+CLOSE_SECONDS = 1.0
 Handler = Callable[[bytes, Message, BodyReader], Awaitable[Reply | Message | None]]
 """``async def handler(peer, message, body)``: answers one request of ``peer`` (its 32-byte id). A ``FolkmootError``
 it raises goes back as the reason of a refusal, as does ``None``; a ``ProtocolError`` or ``IntegrityError`` also counts
@@ -104,8 +105,10 @@ class Node:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if endpoint is not None:
-            with suppress(IrohError):
-                await endpoint.close()
+            # Closing waits for the other side's last word, three seconds for one that is gone; ours is sent by then.
+            with suppress(IrohError, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await endpoint.close()
 
     def addresses(self) -> tuple[str, ...]:
         """Where others can dial this node: ``ip:port``, and the URL of its relay if it has one."""

@@ -216,16 +216,35 @@ class Peer:
                     return
             if not self._hints:
                 continue
+            self._nudge.clear()
             try:
-                address = await _resolve(self.key, self._hints)
-                async with asyncio.timeout(self._limits.dial_seconds):
-                    connection = await self._dial(address)
+                connection = await self._attempt()
             except (IrohError, OSError, TimeoutError) as error:
                 self._failures += 1
                 timed_out = isinstance(error, TimeoutError)
                 self._last_failure = "no answer" if timed_out else explain(error)
             else:
-                self._adopt(self, Link(connection, dialed=True))
+                if connection is not None:
+                    self._adopt(self, Link(connection, dialed=True))
+
+    async def _attempt(self) -> Connection | None:
+        """Dial once; ``None`` if the hints changed meanwhile, or nobody wants the connection any more."""
+        address = await _resolve(self.key, self._hints)
+        dialing = asyncio.ensure_future(self._dial(address))
+        nudged = asyncio.ensure_future(self._nudge.wait())
+        try:
+            await asyncio.wait(
+                [dialing, nudged], timeout=self._limits.dial_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+            if dialing.done():
+                return dialing.result()
+            if nudged.done():
+                return None
+            raise TimeoutError
+        finally:
+            dialing.cancel()
+            nudged.cancel()
+            await asyncio.gather(dialing, nudged, return_exceptions=True)
 
     def _pause(self) -> float | None:
         if not self._hints:
