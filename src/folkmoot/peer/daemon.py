@@ -8,6 +8,8 @@ import os
 import signal
 import time
 
+import msgspec
+
 from folkmoot.errors import ChainError, FolkmootError, LedgerRefused, LocalError, NetworkError
 from folkmoot.ledger import EmbeddedProvider
 from folkmoot.ledger.records import Member, TaskRecord
@@ -29,7 +31,7 @@ REMOTE_POLL = 1.0
 TICK = 0.1
 SURVEY = 0.5
 """Seconds between full readings of members and tasks while the chain moves."""
-STATUS = 0.1
+STATUS = 0.25
 RETRY_TASK = 5.0
 
 
@@ -46,8 +48,11 @@ class Daemon:
         """Tasks being started, or, after a failure, when to try again."""
         self._stop = asyncio.Event()
         self._status = PeerStatus(name=home.config.name, pid=os.getpid(), endpoint=self._node.id.hex())
+        self._bindings: dict[tuple[object, ...], bool] = {}
+        """Which bindings hold; a signature is checked once."""
         self._head = -1
         self._surveyed = 0.0
+        self._written = b""
 
     def stop(self) -> None:
         """Ask the daemon to leave."""
@@ -127,7 +132,7 @@ class Daemon:
     async def _survey(self) -> None:
         """Learn of members, their addresses, and tasks."""
         members = await self._peer.ledger(self._moot.members)
-        trusted = [m for m in members if check_binding(m)]
+        trusted = [m for m in members if self._bound(m)]
         for member in members:
             if member not in trusted and member.index not in self._peer.members:
                 self._peer.complain(f"member {member.name} has not bound its network key; its peer is ignored")
@@ -135,6 +140,12 @@ class Daemon:
         self._node.allow({m.endpoint: m.addresses for m in trusted if m.index != self._peer.index})
         for record in await self._peer.ledger(self._moot.tasks):
             await self._consider(record)
+
+    def _bound(self, member: Member) -> bool:
+        key = (member.address, member.endpoint, member.exchange, member.binding)
+        if key not in self._bindings:
+            self._bindings[key] = check_binding(member)
+        return self._bindings[key]
 
     async def _consider(self, record: TaskRecord) -> None:
         if record.id in self._sessions or time.monotonic() < self._starting.get(record.id, 0.0):
@@ -198,8 +209,11 @@ class Daemon:
         status.tasks = [session.status for session in sessions]
         status.bytes_sent, status.bytes_received = totals.sent, totals.received
         status.errors = list(self._peer.errors)
-        status.time = time.time()
-        write_status(self.home, status)
+        changed = msgspec.json.encode(status)
+        if changed != self._written or time.time() > status.time + 1.0:
+            status.time = time.time()
+            self._written = msgspec.json.encode(status)
+            write_status(self.home, status)
 
     async def _tidy(self) -> None:
         """Catch up on rounds that went by, and keep the store within its budget."""

@@ -58,6 +58,7 @@ class Store:
                 (self.root / room).mkdir(parents=True, exist_ok=True)
             self._sweep()
         self._usage = Usage(self.root)
+        self._allowance = 0
 
     # Reading
 
@@ -277,12 +278,20 @@ class Store:
     def _make_sure_it_fits(self, size: int) -> None:
         if self.budget is None:
             return
+        with self._lock:
+            if size <= self._allowance:
+                self._allowance -= size
+                return
         used = self.total()
         if used + size > self.budget:
             raise StoreError(
                 f"{size} more bytes do not fit the store's budget: {used} of {self.budget} are used in {self.root};"
                 " raise the budget or collect blobs no longer needed"
             )
+        # Looking costs more than a small put: a quarter of the room may be used before looking again. Other
+        # processes use the same room, so never all of it.
+        with self._lock:
+            self._allowance = (self.budget - used - size) // 4
 
     def _closed(self, name: Hash) -> None:
         with self._lock:
