@@ -74,7 +74,8 @@ class LogisticTask(SupervisedTask):
         features, labels = self._matrix(data[0][0]), binary(data[0][1])
         if self._measuring(state):
             return Contribution(moments(features), weight_of(data))
-        trained = self._train(self.parameters(state), standardised(features, state.arrays), labels, context)
+        with np.errstate(over="ignore", invalid="ignore"):  # `finite` says it better.
+            trained = self._train(self.parameters(state), standardised(features, state.arrays), labels, context)
         deltas = {name: trained[name] - old for name, old in self.parameters(state).items()}
         return Contribution(finite(deltas, "lower learning_rate"), weight_of(data))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from folkmoot.task import Context, Contribution, Metric, Policy, State
 
 try:
     from sklearn.base import clone
+    from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 except ModuleNotFoundError as _error:
     raise TaskError("SklearnTask needs scikit-learn. Install it with: pip install 'folkmoot[sklearn]'") from _error
 
@@ -74,8 +76,11 @@ class SklearnTask(SupervisedTask):
         steps_before = state.round * self.local_epochs * len(labels)
         if hasattr(fitted, "t_"):
             fitted.t_ = 1.0 + steps_before
-        for _ in range(self.local_epochs):
-            self._fit(fitted, features, labels)
+        with _threads().limit(
+            limits=1
+        ):  # Members share machines, and a sum split over threads depends on their number.
+            for _ in range(self.local_epochs):
+                self._fit(fitted, features, labels)
         deltas = {name: new - state.arrays[name] for name, new in _coefficients(fitted).items()}
         return Contribution(finite(deltas, "lower the estimator's learning rate"), weight_of(data))
 
@@ -138,7 +143,12 @@ class SklearnTask(SupervisedTask):
                 f"The label of example {wrong[0]} is {y[wrong[0]]}; task {self.name!r} takes 0 to"
                 f" {(self.classes or 0) - 1}."
             )
-        return y
+        return y if self.classes is None else y.astype(np.int64)
+
+
+@cache
+def _threads() -> Any:
+    return ThreadpoolController()  # Looks at every loaded library, so once.
 
 
 def _coefficients(fitted: Any) -> dict[str, Array]:

@@ -144,14 +144,16 @@ class TorchTask(SupervisedTask):
         if self._built is None:
             with _torch(self.seed):
                 self._built = _Model(self._make_model())
+                # PyTorch imports a second's worth of modules for the first optimiser: now, not in the first round.
+                self._make_optimizer(iter([nn.Parameter(torch.zeros(1))]))
         return self._built
 
     def _features(self, features: Any) -> Tensor:
-        tensor = torch.as_tensor(features)
+        tensor = _numbers("features", features)
         return tensor.to(self._model().dtype) if tensor.is_floating_point() else tensor
 
     def _labels(self, labels: Any) -> Tensor:
-        tensor = torch.as_tensor(labels)
+        tensor = _numbers("labels", labels)
         if isinstance(self._loss, _REAL_LABELS) or (tensor.is_floating_point() and tensor.ndim > 1):
             return tensor.to(self._model().dtype)
         return tensor.long() if isinstance(self._loss, nn.CrossEntropyLoss | nn.NLLLoss) else tensor
@@ -182,6 +184,13 @@ class _Model:
                 tensor.copy_(_tensor(state.arrays[name]))
             for counter, first in self.counters:
                 counter.copy_(first)
+
+
+def _numbers(what: str, values: Any) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise TaskError(f"The {what} that `load` gave are not one array of numbers: {error}.") from None
 
 
 def _tensor(array: Array) -> Tensor:
