@@ -6,6 +6,7 @@ for it.
 """
 
 from folkmoot.ledger.chainfile import create_chain
+from folkmoot.ledger.chainverify import ChainReport, verify_chain
 from folkmoot.ledger.embedded import EmbeddedProvider, open_chain
 from folkmoot.ledger.moot import Moot
 from folkmoot.ledger.records import (
@@ -25,6 +26,7 @@ from folkmoot.ledger.records import (
 )
 
 __all__ = [
+    "ChainReport",
     "Commit",
     "Dataset",
     "EmbeddedProvider",
@@ -42,4 +44,5 @@ __all__ = [
     "members_of",
     "open_chain",
     "quorum",
+    "verify_chain",
 ]
