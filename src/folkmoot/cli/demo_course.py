@@ -39,15 +39,8 @@ def run_course(settings: Settings, folder: Path, console: Console) -> tuple[Loca
     with Peers(moot.homes) as peers:
         for name in moot.homes:
             peers.start(name)
-        files = hospitals()
-        source = folder / "task.py"
-        source.write_text(task_text(settings))
-        task = moot.offer(source, {name: files[name] for name in settings.hospitals})
         with view.showing():
-            course = _Course(settings, moot, task, peers, view)
-            course.wait_until_all_run()
-            moot.grant(task, settings.hospitals)
-            course.wait_until_done()
+            task = _Course(settings, moot, peers, view).run()
     return moot, task
 
 
@@ -60,9 +53,9 @@ class _Death(NamedTuple):
 class _Course:
     """What has happened so far, and what is due."""
 
-    def __init__(self, settings: Settings, moot: LocalMoot, task: int, peers: Peers, view: View) -> None:
+    def __init__(self, settings: Settings, moot: LocalMoot, peers: Peers, view: View) -> None:
+        self._settings = settings
         self._moot = moot
-        self._task = task
         self._peers = peers
         self._view = view
         self._scene = Scene(settings.rounds, dict.fromkeys(moot.homes))
@@ -75,12 +68,34 @@ class _Course:
         self._asked_at = 0
         self._moved_at, self._last_move = time.monotonic(), ""
 
-    def wait_until_all_run(self) -> None:
+    def run(self) -> int:
+        """From the start of the peers to the last round; the task's id."""
+        self._task = self._offer(self._seconds_to_start())
+        self._wait_until_all_are_ready()
+        self._moot.grant(self._task, self._settings.hospitals)
+        self._wait_until_done()
+        return self._task
+
+    def _seconds_to_start(self) -> float:
+        """Wait for the first peer to run; how long that took, starting all at once."""
+        began = time.monotonic()
+        while not any(status and status.state != "starting" for status in self._scene.statuses.values()):
+            self._look()
+        return time.monotonic() - began
+
+    def _offer(self, start_seconds: float) -> int:
+        """Describe the hospitals' data and propose the task; its id. All that is missing then are the grants."""
+        source = self._moot.folder / "task.py"
+        source.write_text(task_text(self._settings, pause=self._settings.pause(start_seconds)))
+        files = hospitals()
+        return self._moot.offer(source, {name: files[name] for name in self._settings.hospitals})
+
+    def _wait_until_all_are_ready(self) -> None:
         """Until every peer has loaded the task: then none keeps the first round waiting."""
         while not all((task := self._scene.task(name)) and task.name for name in self._moot.homes):
             self._look()
 
-    def wait_until_done(self) -> None:
+    def _wait_until_done(self) -> None:
         """Until all peers have seen the last round, the killed one among them."""
         while not self._all_done():
             self._look()

@@ -66,7 +66,7 @@ def _rows(settings: Settings, folder: Path, together: State) -> list[tuple[str, 
     from folkmoot.task import load_task, make_bundle
 
     source = folder / "baselines.py"
-    source.write_text(task_text(settings, pause=False))
+    source.write_text(task_text(settings))
     task = load_task(make_bundle(source))
     files = hospitals()
     datasets = {name: task.load(str(files[name])) for name in settings.hospitals}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ _CALM_SECONDS = 60
 """Deadlines when nobody is killed: no machine is so slow that a round would go on without a hospital, which
 would make another model."""
 _KILL_SECONDS = 3
-"""Deadlines when somebody is: how long the others wait for the dead one, once."""
+"""Deadlines when somebody is, beyond the pause: how long the others wait for the dead one, once."""
 
 _PAUSE = """
 # A round of this task takes milliseconds: over before one has seen who was killed and who came back.
@@ -48,10 +49,13 @@ class Settings:
         helpers = self.peers - len(self.hospitals)
         return self.hospitals + tuple("helper" if i == 0 else f"helper{i + 1}" for i in range(helpers))
 
-    @property
-    def pause(self) -> float:
-        """Seconds that a hospital takes its time in each round: ten or more for all rounds, where one is killed."""
-        return round(min(1.5, max(0.1, 10 / self.rounds)), 2)
+    def pause(self, start_seconds: float) -> float:
+        """Seconds that a hospital takes its time in each round.
+
+        Where one is killed, the rounds that are left when it is started again must not be over before it can be
+        back, on a machine where peers take ``start_seconds`` to start.
+        """
+        return round(min(3.0, max(0.1, 4.0 * start_seconds / self.rounds)), 2) if self.kill else 0.0
 
     @property
     def hospitals(self) -> tuple[str, ...]:
@@ -59,13 +63,13 @@ class Settings:
         return HOSPITALS[: min(len(HOSPITALS), self.peers - 1)]
 
 
-def task_text(settings: Settings, *, pause: bool = True) -> str:
-    """The packaged heart task with the demo's numbers put in; with ``pause`` a round is long enough to be watched."""
+def task_text(settings: Settings, pause: float = 0.0) -> str:
+    """The packaged heart task with the demo's numbers put in; a hospital pauses for so many seconds a round."""
     from importlib.resources import files
 
     text = files("folkmoot").joinpath("data/tasks/heart.py").read_text("utf-8")
     count = len(settings.hospitals)
-    seconds = _KILL_SECONDS if settings.kill else _CALM_SECONDS
+    seconds = _KILL_SECONDS + math.ceil(pause) if settings.kill else _CALM_SECONDS
     numbers = {
         "rounds": settings.rounds,
         "min_members": max(1, count - 1) if settings.kill else count,
@@ -79,4 +83,4 @@ def task_text(settings: Settings, *, pause: bool = True) -> str:
         text, found = re.subn(rf"\b{name}=\d+", f"{name}={value}", text)
         if found != 1:
             raise TaskError(f"the packaged heart task sets {name} {found} times; this installation is damaged")
-    return text + (_PAUSE.format(seconds=settings.pause) if pause and settings.kill else "")
+    return text + (_PAUSE.format(seconds=pause) if pause else "")

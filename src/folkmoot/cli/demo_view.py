@@ -84,7 +84,7 @@ class View:
         self._said = len(scene.notes)
         if scene.final > self._round:
             self._round = scene.final
-            self._line(f"round {self._round} of {scene.rounds} is final{_measured(scene, self._round)}")
+            self._line(f"round {self._round} of {scene.rounds} is final{_measured(scene)}")
 
     def _line(self, text: str) -> None:
         self._console.print(f"{self._elapsed():5.1f} s  {text}", markup=False, highlight=False, soft_wrap=True)
@@ -93,10 +93,13 @@ class View:
         return time.monotonic() - self._began
 
 
-def _measured(scene: Scene, round: int) -> str:
-    latest = {name: dict(points).get(round) for name, points in scene.metrics.items()}
-    said = ", ".join(f"{name} {value:.4f}" for name, value in latest.items() if value is not None)
-    return f": {said}" if said else ""
+def _measured(scene: Scene) -> str:
+    """The newest metrics. Those of a round's model are summed with the contributions of the next round."""
+    latest = {name: points[-1] for name, points in scene.metrics.items() if points}
+    if not latest:
+        return ""
+    measured = max(round for round, _ in latest.values())
+    return f"; after round {measured}: " + ", ".join(f"{name} {value:.4f}" for name, (_, value) in latest.items())
 
 
 def _table(scene: Scene, elapsed: float) -> RenderableType:
