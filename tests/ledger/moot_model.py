@@ -40,8 +40,8 @@ class Task:
     commit_deadline: int = 0
     closed_at: int = 0
     final_deadline: int = 0
-    finals: list[tuple[int, int, bytes, bytes, int]] = field(default_factory=list)
-    """Of each finished round: round, attempt, parent, model, number of signers."""
+    finals: list[tuple[int, int, bytes, bytes, int, int]] = field(default_factory=list)
+    """Of each finished round: round, attempt, parent, model, number of signers, of members."""
 
     @property
     def minimum(self) -> int:
@@ -169,7 +169,7 @@ class Moot:
         self.member(sender)
         task = self._at(id, round, attempt, FROZEN)
         self._quorum(task, signers, signed)
-        task.finals.append((round, attempt, task.parent, model, len(signers)))
+        task.finals.append((round, attempt, task.parent, model, len(signers), len(task.members)))
         if round == task.terms[0]:
             task.phase = DONE
             task.parent = model
