@@ -6,9 +6,10 @@ takes a blob from several holders at once, verified as it streams.
 """
 
 from folkmoot.network.blobs import fetch, serve_blobs
+from folkmoot.network.exchange import Handler
 from folkmoot.network.limits import Limits
 from folkmoot.network.messages import BlobMessage, Message, Refused
-from folkmoot.network.node import Handler, Node
+from folkmoot.network.node import Node
 from folkmoot.network.peers import PeerCounters
 from folkmoot.network.streams import BodyReader, PeerRefused, Reply
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from random import Random, SystemRandom
 from types import MappingProxyType
@@ -12,7 +12,6 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from iroh import (
-    BiStream,
     Connection,
     Endpoint,
     EndpointAddr,
@@ -23,37 +22,26 @@ from iroh import (
     preset_minimal,
 )
 
-from folkmoot.errors import FolkmootError, IntegrityError, NetworkError, ProtocolError
+from folkmoot.errors import NetworkError
 from folkmoot.network._fast import quicken
+from folkmoot.network.exchange import Handler, answer, ask
 from folkmoot.network.limits import Limits
 from folkmoot.network.messages import Message, Refused
 from folkmoot.network.peers import LEAVING, NOT_ALLOWED, NOT_WANTED, Link, Peer, PeerCounters
 from folkmoot.network.streams import (
-    BROKE_PROTOCOL,
-    GAVE_UP,
-    NOT_READ,
     Body,
     BodyReader,
     Codec,
     PeerRefused,
-    Reply,
     explain,
-    give_up,
-    send_frame,
     short,
     size_of,
 )
 
-__all__ = ["ALPN", "Handler", "Node"]
+__all__ = ["ALPN", "Node"]
 
 ALPN = b"folkmoot/1"
-LATE_SECONDS = 1.0
 CLOSE_SECONDS = 1.0
-Handler = Callable[[bytes, Message, BodyReader], Awaitable[Reply | Message | None]]
-"""``async def handler(peer, message, body)``: answers one request of ``peer`` (its 32-byte id). A ``FolkmootError``
-it raises goes back as the reason of a refusal, as does ``None``; a ``ProtocolError`` or ``IntegrityError`` also counts
-against the peer."""
-
 _log = logging.getLogger(__name__)
 quicken()
 
@@ -180,8 +168,8 @@ class Node:
             async with asyncio.timeout(timeout):
                 while True:
                     link = await known.link()
-                    answer = await self._ask(known, link, head, body, most)
-                    if answer is not None:
+                    reply = await ask(self._codec, known, link, head, body, most)
+                    if reply is not None:
                         break
         except TimeoutError as error:
             if link is None or link.connection.close_reason() is not None:
@@ -189,60 +177,9 @@ class Node:
             else:
                 reason = f"did not answer {type(message).__name__} within {timeout:g} s"
             raise NetworkError(f"peer {short(peer)} {reason}") from error
-        if isinstance(answer[0], Refused):
-            raise PeerRefused(f"peer {short(peer)} refused {type(message).__name__}: {answer[0].reason}")
-        return answer
-
-    async def _ask(self, peer: Peer, link: Link, head: bytes, body: Body, most: int) -> tuple[Message, bytes] | None:
-        """One exchange on ``link``; ``None`` if it closed before it could take the request."""
-        link.active += 1
-        late = asyncio.get_running_loop().call_later(LATE_SECONDS, self._doubt, peer, link)
-        receive = None
-        try:
-            try:
-                pair = await link.connection.open_bi()
-                receive = pair.recv()
-                sending = send_frame(pair.send(), head, body)
-                del pair
-                try:
-                    peer.counters.sent += await sending
-                except IrohError:
-                    # A peer that has seen enough stops reading and answers: its reply says why.
-                    if link.connection.close_reason() is not None:
-                        raise
-                answer, reader, size = await self._codec.read(receive)
-                content = await reader.read(most)
-            except IrohError as error:
-                self._failed(peer, link, receive, error)
-                return None
-            peer.counters.asked += 1
-            peer.counters.received += size + len(content)
-            peer.answered()
-            return answer, content
-        except ProtocolError as error:
-            peer.violated()
-            await give_up(None, receive, BROKE_PROTOCOL)
-            raise ProtocolError(f"peer {short(peer.key)}: {error}") from error
-        except asyncio.CancelledError:
-            if receive is not None and self._endpoint is not None:
-                self._spawn(give_up(None, receive, GAVE_UP))
-            raise
-        finally:
-            late.cancel()
-            link.active -= 1
-
-    def _doubt(self, peer: Peer, link: Link) -> None:
-        if not link.doubted:
-            self._spawn(peer.probe(link))
-
-    def _failed(self, peer: Peer, link: Link, receive: object, error: IrohError) -> None:
-        """Return if a failed exchange may be tried on another connection: it was never seen. Else raise."""
-        closed = link.connection.close_reason()
-        if closed is None:
-            raise NetworkError(f"peer {short(peer.key)} broke off the exchange: {explain(error)}") from error
-        peer.lost(link)
-        if receive is not None and NOT_WANTED not in closed and "superseded" not in closed:
-            raise NetworkError(f"peer {short(peer.key)} went away during the exchange: {closed}") from error
+        if isinstance(reply[0], Refused):
+            raise PeerRefused(f"peer {short(peer)} refused {type(message).__name__}: {reply[0].reason}")
+        return reply
 
     async def _dial(self, address: EndpointAddr) -> Connection:
         return await self._bound().connect(address, ALPN)
@@ -290,64 +227,13 @@ class Node:
                 pair = await link.connection.accept_bi()
                 if pause := peer.bucket.take(loop.time()):
                     await asyncio.sleep(pause)
-                self._spawn(self._answer(peer, link, pair))
+                self._spawn(answer(self._codec, self._handler, peer, link, pair, self.limits))
                 # A stream ends when its last reference goes; see send_frame.
                 del pair
         except IrohError as error:
             _log.debug("connection with %s ended: %s", short(peer.key), explain(error))
         finally:
             peer.lost(link)
-
-    async def _answer(self, peer: Peer, link: Link, pair: BiStream) -> None:
-        receive = pair.recv()
-        body: BodyReader | None = None
-        link.active += 1
-        try:
-            try:
-                async with asyncio.timeout(self.limits.stall_seconds):
-                    message, body, size = await self._codec.read(receive)
-            except (ProtocolError, TimeoutError) as error:
-                _log.info("peer %s broke the protocol: %s", short(peer.key), str(error) or "its message stalled")
-                peer.violated()
-                await give_up(pair.send(), receive, BROKE_PROTOCOL)
-                return
-            body.bound(peer.allowance, self.limits.patience(body.size))
-            head, content = await self._reply(peer, message, body)
-            peer.counters.received += size + body.taken
-            if not body.complete:
-                # The sender may be waiting for us to read on; it is to read our answer instead.
-                await give_up(None, receive, NOT_READ)
-            sending = send_frame(pair.send(), head, content)
-            del pair
-            async with asyncio.timeout(self.limits.patience(size_of(content))):
-                peer.counters.sent += await sending
-            peer.counters.served += 1
-        except (IrohError, NetworkError, TimeoutError) as error:
-            _log.debug("exchange with %s failed: %s", short(peer.key), explain(error))
-            await give_up(None, receive, GAVE_UP)
-        finally:
-            link.active -= 1
-            if body is not None and body.taken:
-                peer.allowance.give(body.taken)
-
-    async def _reply(self, peer: Peer, message: Message, body: BodyReader) -> tuple[bytes, Body]:
-        """Head and body of the handler's answer, or of the reason why there is none."""
-        try:
-            answer = await self._handler(peer.key, message, body)
-            if answer is None:
-                answer = Refused(f"{type(message).__name__} is not served here")
-            reply = answer if isinstance(answer, Reply) else Reply(answer)
-            return self._codec.head(reply.message, size_of(reply.body)), reply.body
-        except FolkmootError as error:
-            if isinstance(error, ProtocolError | IntegrityError):
-                peer.violated()
-            refusal = str(error)[:1000]
-        except IrohError:
-            raise
-        except Exception:
-            _log.exception("the handler failed on a %s of %s", type(message).__name__, short(peer.key))
-            refusal = "internal error; see the log of that peer"
-        return self._codec.head(Refused(refusal), 0), None
 
     # Within
 

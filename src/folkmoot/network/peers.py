@@ -50,8 +50,8 @@ class Link:
         self.since = asyncio.get_running_loop().time()
         self.active = 0
         """Exchanges on it now."""
-        self.doubted = False
-        """Whether somebody is finding out if the other side lives."""
+        self.doubt: asyncio.Task[None] | None = None
+        """Finding out if the other side lives."""
 
     def close(self, code: int, reason: str) -> None:
         """Close it, telling the other side why."""
@@ -184,13 +184,16 @@ class Peer:
                 self._failures += 1
                 self._last_failure = reason
 
-    async def probe(self, link: Link) -> None:
+    def doubt(self, link: Link) -> None:
         """An answer on ``link`` is late: if the other side is dead, end the connection and all that waits on it."""
-        link.doubted = True
+        if link.doubt is None:
+            link.doubt = asyncio.create_task(self._probe(link))
+
+    async def _probe(self, link: Link) -> None:
         if not await link.alive():
             self.lost(link)
             link.close(SILENT, "silent")
-        link.doubted = False
+        link.doubt = None
 
     def answered(self) -> None:
         """An exchange went well: the next failure to connect is a first one again."""

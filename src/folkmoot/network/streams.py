@@ -25,7 +25,7 @@ __all__ = ["BodyReader", "Codec", "PeerRefused", "Reply", "explain", "give_up", 
 _HEADER = struct.Struct("<IQ")
 _FIRST_READ = 64 << 10
 _READ = 1 << 20
-_SLICE = 1 << 20
+_SLICE = 1 << 18
 
 BROKE_PROTOCOL = 2
 """The code that a stream is reset with when its frame broke the rules."""
@@ -155,9 +155,6 @@ def size_of(body: Body) -> int:
     return memoryview(body).nbytes if body is not None else 0
 
 
-_farewells: set[asyncio.Future[None]] = set()
-
-
 async def send_frame(stream: SendStream, head: bytes, body: Body) -> int:
     """Send a frame. Returns its length in bytes. The caller must hold no other reference to ``stream``.
 
@@ -172,9 +169,7 @@ async def send_frame(stream: SendStream, head: bytes, body: Body) -> int:
         for at in range(len(first), len(view), _SLICE):
             await stream.write_all(bytes(view[at : at + _SLICE]))
     except asyncio.CancelledError:
-        farewell = asyncio.ensure_future(give_up(stream, None, GAVE_UP))
-        _farewells.add(farewell)
-        farewell.add_done_callback(_farewells.discard)
+        farewell(stream, None)
         raise
     return len(head) + len(view)
 
@@ -187,6 +182,16 @@ async def give_up(send: SendStream | None, receive: RecvStream | None, code: int
     if send is not None:
         with suppress(IrohError):
             await send.reset(code)
+
+
+_farewells: set[asyncio.Task[None]] = set()
+
+
+def farewell(send: SendStream | None, receive: RecvStream | None) -> None:
+    """``give_up`` for one who has been cancelled and cannot wait."""
+    task = asyncio.create_task(give_up(send, receive, GAVE_UP))
+    _farewells.add(task)
+    task.add_done_callback(_farewells.discard)
 
 
 def explain(error: BaseException) -> str:
