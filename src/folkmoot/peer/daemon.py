@@ -51,7 +51,8 @@ class Daemon:
         self._bindings: dict[tuple[object, ...], bool] = {}
         """Which bindings hold; a signature is checked once."""
         self._head = -1
-        self._surveyed = 0.0
+        self._surveyed = float("-inf")
+        self._surveyed_head = -1
         self._written = b""
 
     def stop(self) -> None:
@@ -117,17 +118,14 @@ class Daemon:
         head = await self._peer.look()
         now = time.monotonic()
         moved = head != self._head
-        if (moved and now >= self._surveyed + SURVEY) or self._surveyed == 0.0 or self._unsettled(now):
-            self._surveyed = now
+        due = head != self._surveyed_head or any(again <= now for again in self._starting.values())
+        if due and now >= self._surveyed + SURVEY:
+            self._surveyed, self._surveyed_head = now, head
             await self._survey()
         if moved:
             self._head = head
             for session in list(self._sessions.values()):
                 await session.refresh()
-
-    def _unsettled(self, now: float) -> bool:
-        """Whether the last survey came too early to show the chain's last move."""
-        return bool(self._starting) and now >= self._surveyed + SURVEY
 
     async def _survey(self) -> None:
         """Learn of members, their addresses, and tasks."""
