@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +10,7 @@ from torch import nn, optim
 import folkmoot as fm
 from folkmoot.errors import TaskError
 from folkmoot.learn.baselines import mean_of
+from folkmoot.learn.torch_init import PortableRandomness
 from folkmoot.task import read_state, state_bytes
 
 SEED = bytes(range(32))
@@ -96,6 +101,31 @@ def test_the_initial_state_does_not_depend_on_what_ran_before():
     torch.rand(3)
     assert state_bytes(task_of().init()) == one
     assert state_bytes(task_of(seed=1).init()) != one
+
+
+@pytest.mark.parametrize("capability", ["default", "avx2"])
+def test_the_initial_state_is_the_same_on_unlike_processors(capability):
+    code = (
+        "import folkmoot as fm, torch\nfrom torch import nn\nfrom folkmoot.task import state_bytes\n"
+        "from folkmoot.digest import blob_hash\n"
+        "model = lambda: nn.Sequential(nn.Embedding(9, 7), nn.Linear(7, 50), nn.LSTM(50, 6))\n"
+        "task = fm.TorchTask(name='t', model=model, loss=None, optimizer=None, load=None)\n"
+        "print(blob_hash(state_bytes(task.init())).hex())"
+    )
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "7ad5c8ab050b281583d7238451a30ce02fc2c73cf6c3b5381dd2517fc4ebe5f7", done.stderr
+
+
+def test_initial_numbers_have_the_spread_that_pytorch_documents():
+    with PortableRandomness(0):
+        linear, embedding, own = nn.Linear(100, 200), nn.Embedding(200, 100), torch.randn(200, 100)
+        shifted = torch.empty(20_000).normal_(3.0, 0.5)
+    assert linear.weight.abs().max() <= 0.1
+    assert linear.weight.std().item() == pytest.approx(0.1 / 3**0.5, rel=0.02)
+    for tensor in (embedding.weight, own, (shifted - 3.0) * 2.0):
+        assert tensor.mean().item() == pytest.approx(0.0, abs=0.03)
+        assert tensor.std().item() == pytest.approx(1.0, rel=0.02)
 
 
 def test_training_on_one_thread_leaves_the_callers_threads_alone():

@@ -66,7 +66,8 @@ class SklearnTask(SupervisedTask):
         params = {}
         for name, shape in shapes.items():
             bound = np.sqrt(6.0 / sum(shape)) if name.startswith("coefs_") else 0.0
-            params[name] = draw.uniform(-bound, bound, shape) if bound else np.zeros(shape)
+            # Not draw.uniform, whose last bit depends on how the C compiler rounds on this machine.
+            params[name] = bound * (2.0 * draw.random(shape) - 1.0)
         return State({**params, **self.server.init(params)})
 
     def contribute(self, state: State, data: Data, context: Context) -> Contribution:

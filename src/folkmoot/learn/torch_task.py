@@ -20,6 +20,8 @@ try:
 except ModuleNotFoundError as _error:
     raise TaskError("TorchTask needs PyTorch. Install it with: pip install 'folkmoot[torch]'") from _error
 
+from folkmoot.learn.torch_init import PortableRandomness
+
 __all__ = ["TorchTask"]
 
 _REAL_LABELS = (nn.BCEWithLogitsLoss, nn.BCELoss, nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
@@ -69,9 +71,8 @@ class TorchTask(SupervisedTask):
         self._built: _Model | None = None
 
     def init(self) -> State:
-        """The parameters that ``model()`` has under ``torch.manual_seed(seed)``."""
-        with _torch(self.seed):
-            fresh = _Model(self._make_model())
+        """The parameters that ``model()`` has under ``seed``: the same on every machine, see `PortableRandomness`."""
+        fresh = self._fresh()
         params = fresh.read(fresh.parameters)
         return State({**params, **fresh.read(fresh.buffers), **self.server.init(params)})
 
@@ -142,11 +143,15 @@ class TorchTask(SupervisedTask):
     def _model(self) -> _Model:
         """The one module of this process, made on first use; its contents come from the state each time."""
         if self._built is None:
+            self._built = self._fresh()
             with _torch(self.seed):
-                self._built = _Model(self._make_model())
                 # PyTorch imports a second's worth of modules for the first optimiser: now, not in the first round.
                 self._make_optimizer(iter([nn.Parameter(torch.zeros(1))]))
         return self._built
+
+    def _fresh(self) -> _Model:
+        with _torch(self.seed), PortableRandomness(self.seed):
+            return _Model(self._make_model())
 
     def _features(self, features: Any) -> Tensor:
         tensor = _numbers("features", features)
