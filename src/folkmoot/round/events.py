@@ -94,7 +94,7 @@ class LedgerSeen:
 
 @dataclass(frozen=True)
 class Clock:
-    """Ledger time moved on."""
+    """Ledger time moved on, and as far as is known nothing new stands on the ledger."""
 
     now: float
 
@@ -215,7 +215,10 @@ class Open:
 
 @dataclass(frozen=True)
 class Train:
-    """Make the own contribution; answer with ``Trained`` or ``Failed``."""
+    """Make the own contribution, or find it in the journal; answer with ``Trained`` or ``Failed``.
+
+    Also asked after a restart when the commit already stands: then only the journalled contribution can serve.
+    """
 
     key: Key
     parent: Hash

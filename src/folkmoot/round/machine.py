@@ -11,10 +11,10 @@ member goes to the next in turn when the ledger does not move; so loss, delay an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from folkmoot.digest import Hash
 from folkmoot.errors import ProtocolError
+from folkmoot.round.attempt import Attempt, Timing
 from folkmoot.round.commitment import commit_hash, contribution_root
 from folkmoot.round.events import (
     Action,
@@ -49,7 +49,6 @@ from folkmoot.round.events import (
     Train,
     Trained,
     Update,
-    Wait,
 )
 from folkmoot.round.plan import Plan, make_plan
 from folkmoot.round.view import Phase, RoundView, members_of, quorum
@@ -57,62 +56,12 @@ from folkmoot.round.view import Phase, RoundView, members_of, quorum
 __all__ = ["RoundMachine", "Timing"]
 
 
-@dataclass(frozen=True)
-class Timing:
-    """How long a peer waits, in ledger seconds, before it helps matters along. Never decides an outcome."""
-
-    patience: float = 1.0
-    """Until what should have been pushed is asked for; grows by half with each asking."""
-    stagger: float = 0.5
-    """Until the next member in turn is asked to post."""
-
-
-@dataclass
-class _Attempt:
-    """What is known of one attempt."""
-
-    key: Key
-    plan: Plan
-    began: float
-    late: bool
-    """Commits were closed when this peer first saw the attempt, so the pushes went by."""
-    shards: tuple[int, ...] = ()
-    opened: bool = False
-    asked_to_train: bool = False
-    attended: bool = False
-    pushed: bool = False
-    own: Reveal | None = None
-    failure: str | None = None
-    committed_at: float | None = None
-    reveals: dict[int, Reveal] = field(default_factory=dict)
-    held: dict[int, set[int]] = field(default_factory=dict)
-    holdings: dict[int, tuple[int, bytes]] = field(default_factory=dict)
-    claims: dict[int, dict[int, Hash]] = field(default_factory=dict)
-    sums: dict[int, Hash] = field(default_factory=dict)
-    """Sums on disk."""
-    own_sums: dict[int, Hash] = field(default_factory=dict)
-    summing: set[int] = field(default_factory=set)
-    announced: bool = False
-    updating: bool = False
-    statement: Statement | None = None
-    models: dict[int, tuple[Statement, bytes]] = field(default_factory=dict)
-    closed_at: float | None = None
-    frozen_at: float | None = None
-    next_pull: float = 0.0
-    pull_wait: float = 0.0
-    ladder: tuple[str, float, int] = ("", 0.0, 0)
-    """What is being sent for posting, since when, and how many members it was sent to."""
-    sent: object = None
-    posted: dict[str, float] = field(default_factory=dict)
-    reason: str = ""
-
-
 class RoundMachine:
     """The rounds of one task as seen by member ``me``.
 
     ``address_of`` gives a member's 20-byte address, which its commit is bound to. Feed every event to ``handle`` and
-    carry out the actions it returns, in order. Events of another attempt than the present one are ignored. A reveal
-    that does not open its commit raises ``ProtocolError``: the sender broke the rules.
+    carry out the actions it returns. Events of another attempt than the present one are ignored. A reveal that does not
+    open its commit raises ``ProtocolError``: the sender broke the rules.
     """
 
     def __init__(
@@ -130,9 +79,10 @@ class RoundMachine:
         self._replicas = replicas
         self._timing = timing or Timing()
         self._view: RoundView | None = None
+        self._seen = 0.0
         self._now = 0.0
         self._willing = False
-        self._attempt: _Attempt | None = None
+        self._attempt: Attempt | None = None
 
     # ---- what others may ask ---------------------------------------------------------------------------------
 
@@ -148,7 +98,7 @@ class RoundMachine:
 
     @property
     def reason(self) -> str:
-        """What the machine is waiting for, for people; empty when it has work."""
+        """What the machine last said it waits for, for people."""
         return self._attempt.reason if self._attempt else ""
 
     def reveal_of(self, member: int) -> Reveal | None:
@@ -157,7 +107,13 @@ class RoundMachine:
 
     def may_reveal(self) -> bool:
         """Whether contributions of the present attempt may be shown: only once commits are closed."""
-        return self._view is not None and self._attempt is not None and self._view.closed(self._now)
+        return self._attempt is not None and self._closed()
+
+    def _closed(self) -> bool:
+        """Whether commits are closed. The clock alone closes them a moment late: a commit in the last block before
+        the deadline is to be seen first."""
+        view = self._view
+        return view is not None and (view.closed(self._seen) or view.closed(self._now - self._timing.stagger))
 
     # ---- events ----------------------------------------------------------------------------------------------
 
@@ -175,7 +131,7 @@ class RoundMachine:
         return self._advance()
 
     def _see(self, event: LedgerSeen) -> None:
-        self._now = max(self._now, event.now)
+        self._now, self._seen = max(self._now, event.now), event.now
         self._willing = event.willing
         view = self._view = event.view
         if view.phase in (Phase.GATHERING, Phase.DONE):
@@ -186,9 +142,9 @@ class RoundMachine:
             return
         members = members_of(view.members)
         plan = make_plan(members, view.parent, view.attempt, gather_up_to=self._gather_up_to, replicas=self._replicas)
-        self._attempt = _Attempt(key, plan, self._now, late=view.closed(self._now), shards=plan.held_by(self.me))
+        self._attempt = Attempt(key, self.me, plan, late=view.closed(self._now), shards=plan.held_by(self.me))
 
-    def _take(self, attempt: _Attempt, event: Event) -> None:
+    def _take(self, attempt: Attempt, event: Event) -> None:
         if isinstance(event, Opened):
             attempt.opened = True
         elif isinstance(event, Trained):
@@ -200,38 +156,50 @@ class RoundMachine:
         elif isinstance(event, ShardHeld):
             attempt.held.setdefault(event.member, set()).add(event.shard)
         elif isinstance(event, HoldingReceived):
-            attempt.holdings[event.member] = (event.contributors, event.signature)
+            self._take_holding(attempt, event)
         elif isinstance(event, SumsReceived):
-            self._take_sums(attempt, event)
+            self._take_claims(attempt, event)
         elif isinstance(event, SumHeld):
-            attempt.sums[event.shard] = event.sum
-            if event.shard in attempt.summing:
-                attempt.own_sums[event.shard] = event.sum
+            attempt.take_sum(event.shard, event.sum, self._now)
         elif isinstance(event, Computed):
             attempt.statement = event.statement
         elif isinstance(event, ModelReceived):
             attempt.models[event.member] = (event.statement, event.signature)
 
-    def _take_reveal(self, attempt: _Attempt, event: RevealReceived) -> None:
+    def _take_reveal(self, attempt: Attempt, event: RevealReceived) -> None:
         view = self._view
         assert view is not None
         if not view.committed >> event.member & 1:
+            if not view.closed(self._seen):
+                return  # its commit may be one this peer has not seen yet; the contribution will be pulled
             raise ProtocolError(f"member {event.member} reveals a contribution it did not commit")
-        due = view.commits[members_of(view.committed).index(event.member)]
-        if len(event.reveal.shards) != attempt.plan.shards or due != self._commit(event.member, event.reveal):
+        if len(event.reveal.shards) != attempt.plan.shards or not self._opens(view, event.member, event.reveal):
             raise ProtocolError(f"member {event.member} reveals another contribution than it committed")
         attempt.reveals.setdefault(event.member, event.reveal)
 
-    def _take_sums(self, attempt: _Attempt, event: SumsReceived) -> None:
-        for shard, digest in event.sums.items():
+    def _take_holding(self, attempt: Attempt, event: HoldingReceived) -> None:
+        """The fuller of two words counts: an honest member's only grow, and an older one may come later."""
+        known = attempt.holdings.get(event.member)
+        if known is None or event.contributors.bit_count() >= known[0].bit_count():
+            attempt.holdings[event.member] = (event.contributors, event.signature)
+
+    def _take_claims(self, attempt: Attempt, event: SumsReceived) -> None:
+        for shard in event.sums:
             if not 0 <= shard < attempt.plan.shards or event.member not in attempt.plan.holders[shard]:
                 raise ProtocolError(f"member {event.member} claims the sum of shard {shard}, which is not its own")
-            attempt.claims.setdefault(shard, {})[event.member] = digest
+        for shard, digest in event.sums.items():
+            if attempt.claims.setdefault(shard, {}).get(event.member) != digest:
+                attempt.claims[shard][event.member] = digest
+                attempt.news_at = self._now
 
     def _commit(self, member: int, reveal: Reveal) -> Hash:
         assert self._attempt is not None
         root = contribution_root(reveal.shards)
         return commit_hash(reveal.salt, self._address_of(member), *self._attempt.key, root)
+
+    def _opens(self, view: RoundView, member: int, reveal: Reveal) -> bool:
+        """Whether ``reveal`` opens the commit that ``member`` has on the ledger."""
+        return view.commits[members_of(view.committed).index(member)] == self._commit(member, reveal)
 
     # ---- the phases ------------------------------------------------------------------------------------------
 
@@ -241,8 +209,12 @@ class RoundMachine:
             return []
         actions: list[Action] = []
         if not attempt.opened:
-            self._once(attempt, "open", actions, Open(attempt.key, view.parent), every=4 * self._timing.patience)
-        if view.phase is Phase.COMMIT and not view.closed(self._now):
+            attempt.once(
+                "open", actions, Open(attempt.key, view.parent), now=self._now, every=4 * self._timing.patience
+            )
+        if not view.members >> self.me & 1:
+            self._outside(attempt, view, actions)
+        elif view.phase is Phase.COMMIT and not self._closed():
             self._commit_phase(attempt, view, actions)
         elif view.phase is Phase.COMMIT:
             self._exchange_phase(attempt, view, actions)
@@ -250,122 +222,169 @@ class RoundMachine:
             self._final_phase(attempt, view, actions)
         return actions
 
-    def _commit_phase(self, attempt: _Attempt, view: RoundView, actions: list[Action]) -> None:
+    def _outside(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
+        """Joined after the snapshot: comes in with the next one. Where commits fall short, that can be had at once."""
+        short = view.phase is Phase.COMMIT and self._now >= view.commit_deadline and not self._closed()
+        if short and self._willing:
+            retry = PostRetry(attempt.key)
+            attempt.once("retry", actions, retry, now=self._now, every=8 * self._timing.stagger)
+        attempt.wait(actions, "joins with the next round")
+
+    def _commit_phase(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         committed = bool(view.committed >> self.me & 1)
-        if self._willing and attempt.opened and not attempt.asked_to_train:
-            attempt.asked_to_train = True
-            actions.append(Train(attempt.key, view.parent))
+        self._train(attempt, view, actions)
         if self._willing and attempt.own is not None and not committed:
             commit = PostCommit(attempt.key, self._commit(self.me, attempt.own))
-            self._once(attempt, "commit", actions, commit, every=4 * self._timing.stagger)
+            attempt.once("commit", actions, commit, now=self._now, every=4 * self._timing.stagger)
         if attempt.failure is not None:
-            self._wait(attempt, actions, attempt.failure)
+            attempt.wait(actions, attempt.failure)
         elif self._now >= view.commit_deadline:
             have, need = view.committed.bit_count(), view.min_members
-            self._wait(attempt, actions, f"paused: {have} of at least {need} members have contributed")
+            attempt.wait(actions, f"paused: {have} of at least {need} members have contributed")
         elif committed or not self._willing:
-            self._wait(attempt, actions, "waits for the other members' commits")
+            attempt.wait(actions, "waits for the other members' commits")
 
-    def _exchange_phase(self, attempt: _Attempt, view: RoundView, actions: list[Action]) -> None:
+    def _exchange_phase(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         if attempt.closed_at is None:
             attempt.closed_at = self._now
         self._attend(attempt, view, actions)
         self._push(attempt, view, actions)
         if not attempt.opened:
+            attempt.wait(actions, "waits for the model that the round starts from")
             return
-        missing = self._pull_missing(attempt, view.committed, attempt.closed_at, actions)
-        windows = view.exchange_seconds << min(view.attempt, 6)
-        deadline = (view.closed_at or view.commit_deadline) + windows + 1
-        if missing and self._now < deadline:
-            self._wait(attempt, actions, f"waits for the contributions of {len(missing)} members")
+        missing = self._pull_missing(attempt, view, view.committed, attempt.closed_at, actions)
+        if missing and self._now < self._exchange_deadline(view, attempt.closed_at):
+            attempt.wait(actions, f"waits for the contributions of {len(missing)} members")
             return
         holding = sum(1 << m for m in members_of(view.committed) if m not in missing)
-        for to in self._ladder(attempt, view, "freeze", holding):
+        for to in self._ladder(attempt, view, holding):
             actions.append(SendHolding(attempt.key, to, holding))
         pool = {m: h for m, h in attempt.holdings.items() if view.members >> m & 1}
-        if len(pool) >= quorum(view.members.bit_count()):
-            self._once(attempt, "freeze", actions, PostFreeze(attempt.key, pool), every=4 * self._timing.stagger)
+        need = quorum(view.members.bit_count())
+        if len(pool) >= need:
+            fullest = sorted(pool, key=lambda m: (-(pool[m][0] & view.committed).bit_count(), m))[:need]
+            freeze = PostFreeze(attempt.key, {m: pool[m] for m in sorted(fullest)})
+            attempt.once("freeze", actions, freeze, now=self._now, every=4 * self._timing.stagger)
         else:
-            self._wait(attempt, actions, "waits for a quorum to hold the contributions")
+            attempt.wait(actions, "waits for a quorum to hold the contributions")
 
-    def _attend(self, attempt: _Attempt, view: RoundView, actions: list[Action]) -> None:
-        """Too late for this attempt: ask to be waited for in the next."""
+    def _exchange_deadline(self, view: RoundView, looked: float) -> float:
+        """When to speak for what is here, though something is missing. Who came late, after a crash say, has some
+        time to gather too: else it would speak against members whose contributions only it lacks."""
+        window = view.exchange_seconds << min(view.attempt, 6)
+        due = (view.closed_at or view.commit_deadline) + window + 1
+        return max(due, looked + min(window, 4 * self._timing.patience))
+
+    def _final_phase(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
+        if attempt.frozen_at is None:
+            attempt.frozen_at = attempt.news_at = self._now
+        self._attend(attempt, view, actions)
+        self._push(attempt, view, actions)
+        if attempt.statement is None and attempt.opened:
+            self._reduce(attempt, view, attempt.frozen_at, actions)
+        if attempt.statement is not None:
+            for to in self._ladder(attempt, view, attempt.statement):
+                actions.append(SendModel(attempt.key, to, attempt.statement))
+        self._post_final(attempt, view, actions)
+        torn = any(statement != attempt.statement for statement, _ in attempt.models.values())
+        if self._now >= view.final_deadline and (attempt.statement is None or torn):
+            retry = PostRetry(attempt.key)
+            attempt.once("retry", actions, retry, now=self._now, every=8 * self._timing.stagger)
+
+    # ---- the own contribution --------------------------------------------------------------------------------
+
+    def _train(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
+        """Ask for the own contribution; after a restart the journal has it, and it need not be made again."""
+        if self._willing and attempt.opened and not attempt.asked_to_train:
+            attempt.asked_to_train = True
+            actions.append(Train(attempt.key, view.parent))
+
+    def _attend(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
+        """Too late for this attempt: ask to be waited for in the next. Who failed does not: it would fail again."""
         missed = not view.committed >> self.me & 1
         if self._willing and missed and not attempt.attended and attempt.failure is None:
             attempt.attended = True
             actions.append(Attend(attempt.key))
 
-    def _push(self, attempt: _Attempt, view: RoundView, actions: list[Action]) -> None:
-        if attempt.pushed or attempt.own is None or not view.committed >> self.me & 1:
+    def _push(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
+        """Show the own contribution, unless the grant behind it was withdrawn before it was shown."""
+        if attempt.pushed or not self._willing or not view.committed >> self.me & 1:
+            return
+        if attempt.own is None:
+            self._train(attempt, view, actions)
             return
         attempt.pushed = True
+        if not self._opens(view, self.me, attempt.own):
+            attempt.failure = "what was committed is not on this disk any more"
+            return
         attempt.reveals[self.me] = attempt.own
         attempt.held[self.me] = set(range(attempt.plan.shards))
         others = members_of(view.members)
-        start = others.index(self.me) if self.me in others else 0
+        start = others.index(self.me)
         for to in others[start + 1 :] + others[:start]:
             actions.append(Push(attempt.key, to, attempt.own, attempt.plan.held_by(to)))
 
-    def _final_phase(self, attempt: _Attempt, view: RoundView, actions: list[Action]) -> None:
-        if attempt.frozen_at is None:
-            attempt.frozen_at = self._now
-        self._attend(attempt, view, actions)
-        self._push(attempt, view, actions)
-        if attempt.statement is None and attempt.opened:
-            self._reduce(attempt, view, actions)
-        if attempt.statement is not None:
-            for to in self._ladder(attempt, view, "final", attempt.statement):
-                actions.append(SendModel(attempt.key, to, attempt.statement))
-        self._post_final(attempt, view, actions)
-        torn = any(statement != attempt.statement for statement, _ in attempt.models.values())
-        if self._now >= view.final_deadline and (attempt.statement is None or torn):
-            self._once(attempt, "retry", actions, PostRetry(attempt.key), every=8 * self._timing.stagger)
+    # ---- sums and models -------------------------------------------------------------------------------------
 
-    def _reduce(self, attempt: _Attempt, view: RoundView, actions: list[Action]) -> None:
-        assert attempt.frozen_at is not None
+    def _reduce(self, attempt: Attempt, view: RoundView, frozen_at: float, actions: list[Action]) -> None:
         survivors = members_of(view.survivors)
-        if missing := self._pull_missing(attempt, view.survivors, attempt.frozen_at, actions):
-            self._wait(attempt, actions, f"waits for the contributions of {len(missing)} survivors")
-            return
+        missing = self._pull_missing(attempt, view, view.survivors, frozen_at, actions)
         due = [s for s in attempt.shards if s not in attempt.summing]
-        if due:
+        if due and not missing:
             attempt.summing.update(due)
             shards = {s: tuple(attempt.reveals[m].shards[s] for m in survivors) for s in due}
             actions.append(Sum(attempt.key, shards))
-        if not all(s in attempt.own_sums for s in attempt.shards):
-            return
-        if attempt.plan.shards > 1 and not attempt.announced and attempt.own_sums:
-            attempt.announced = True
-            for to in members_of(view.members):
-                if to != self.me:
-                    actions.append(Announce(attempt.key, to, dict(attempt.own_sums)))
-        if self._gather_sums(attempt, actions) and not attempt.updating:
+        self._announce(attempt, view, actions)
+        self._gather_sums(attempt, view, frozen_at, actions)
+        left = attempt.plan.shards - len(attempt.sums)
+        if missing:
+            attempt.wait(actions, f"waits for the contributions of {len(missing)} survivors")
+        elif attempt.failure is not None:
+            attempt.wait(actions, attempt.failure)
+        elif left:
+            attempt.wait(actions, f"waits for the sums of {left} shards")
+        elif not attempt.updating:
             attempt.updating = True
             inputs = {m: attempt.reveals[m] for m in survivors}
             sums = tuple(attempt.sums[s] for s in range(attempt.plan.shards))
             actions.append(Update(attempt.key, view.parent, inputs, sums))
 
-    def _gather_sums(self, attempt: _Attempt, actions: list[Action]) -> bool:
-        """Whether every shard's sum is on disk. A holder's word counts when all its fellows say the same, or the
-        silent ones have had their time; where holders differ, this peer sums the shard itself."""
-        assert attempt.frozen_at is not None
-        patience = self._now >= attempt.frozen_at + 2 * self._timing.patience
-        for shard in range(attempt.plan.shards):
+    def _announce(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
+        """Tell the sums of the plan's share, now and then again: the word may be lost, or the hearer restarted."""
+        share = attempt.plan.held_by(self.me)
+        if attempt.plan.shards == 1 or not share or not all(s in attempt.sums for s in share):
+            return
+        last = attempt.done.get("announce")
+        if last is None or self._now >= last + 4 * self._timing.patience:
+            attempt.done["announce"] = self._now
+            sums = {s: attempt.sums[s] for s in share}
+            actions.extend(Announce(attempt.key, to, sums) for to in members_of(view.members) if to != self.me)
+
+    def _gather_sums(self, attempt: Attempt, view: RoundView, frozen_at: float, actions: list[Action]) -> None:
+        """Get the sums of the other shards. A sum counts when all its holders say the same: one honest holder is
+        enough. Where they differ, or stay silent, this peer sums the shard itself."""
+        took = attempt.news_at - frozen_at
+        patient_until = min(
+            attempt.news_at + 2 * took + 2 * self._timing.patience,
+            max(frozen_at, (frozen_at + view.final_deadline) / 2),
+        )
+        doubtful = []
+        for shard, holders in enumerate(attempt.plan.holders):
             if shard in attempt.shards or shard in attempt.sums:
                 continue
             claims = attempt.claims.get(shard, {})
-            if len(set(claims.values())) > 1:
-                attempt.shards = tuple(sorted({*attempt.shards, shard}))
-            elif claims and (patience or len(claims) == len(attempt.plan.holders[shard])):
-                holders = tuple(sorted(claims, key=lambda m: (m + self.me) % attempt.plan.shards))
-                pull = PullSum(attempt.key, shard, next(iter(claims.values())), holders)
-                self._once(attempt, f"sum {shard}", actions, pull, every=4 * self._timing.patience)
-        missing = attempt.plan.shards - len(attempt.sums)
-        if missing:
-            self._wait(attempt, actions, f"waits for the sums of {missing} shards")
-        return not missing
+            if len(set(claims.values())) > 1 or self._now >= patient_until:
+                doubtful.append(shard)
+            elif len(claims) == len(holders):
+                sources = tuple(sorted(holders, key=lambda m: (m - self.me) % 256))
+                pull = PullSum(attempt.key, shard, next(iter(claims.values())), sources)
+                every = 4 * self._timing.patience
+                attempt.once(f"sum {shard}", actions, pull, now=self._now, every=every)
+        if doubtful:
+            attempt.shards = tuple(sorted({*attempt.shards, *doubtful}))
+            attempt.next_pull, attempt.pull_wait = self._now, self._timing.patience
 
-    def _post_final(self, attempt: _Attempt, view: RoundView, actions: list[Action]) -> None:
+    def _post_final(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         need = quorum(view.members.bit_count())
         by_statement: dict[Statement, dict[int, bytes]] = {}
         for member, (statement, signature) in attempt.models.items():
@@ -374,62 +393,44 @@ class RoundMachine:
         for statement, signatures in by_statement.items():
             if len(signatures) >= need:
                 post = PostFinal(attempt.key, statement, signatures)
-                self._once(attempt, "final", actions, post, every=4 * self._timing.stagger)
+                attempt.once("final", actions, post, now=self._now, every=4 * self._timing.stagger)
                 return
         if attempt.statement is not None:
-            self._wait(attempt, actions, "waits for a quorum to sign the model")
+            attempt.wait(actions, "waits for a quorum to sign the model")
 
     # ---- healing ---------------------------------------------------------------------------------------------
 
-    def _pull_missing(self, attempt: _Attempt, contributors: int, since: float, actions: list[Action]) -> list[int]:
+    def _pull_missing(
+        self, attempt: Attempt, view: RoundView, contributors: int, since: float, actions: list[Action]
+    ) -> list[int]:
         """The contributors whose reveal or shards are not here; asks for them when the pushes have had their time."""
-        missing = [
-            m
-            for m in members_of(contributors)
-            if m not in attempt.reveals or not attempt.held.get(m, set()).issuperset(attempt.shards)
-        ]
-        if attempt.pull_wait == 0.0:
-            attempt.pull_wait = self._timing.patience
-            attempt.next_pull = since if attempt.late else since + attempt.pull_wait
+        missing = attempt.missing(contributors)
+        patience = self._timing.patience
+        if attempt.next_pull is None:
+            attempt.pull_wait = patience
+            attempt.next_pull = since if attempt.late else since + patience
         if missing and self._now >= attempt.next_pull:
-            attempt.pull_wait *= 1.5
+            attempt.pull_wait = min(1.5 * attempt.pull_wait, 30 * patience)
             attempt.next_pull = self._now + attempt.pull_wait
             for m in missing:
                 shards = tuple(s for s in attempt.shards if s not in attempt.held.get(m, set()))
-                actions.append(Pull(attempt.key, m, shards, self._sources(attempt, m)))
+                actions.append(Pull(attempt.key, m, shards, attempt.sources(m, view.members)))
         return missing
 
-    def _sources(self, attempt: _Attempt, contributor: int) -> tuple[int, ...]:
-        """Who may have a contributor's shards: itself first, then their other holders."""
-        holders = {h for s in attempt.shards for h in attempt.plan.holders[s]}
-        assert self._view is not None
-        others = holders or set(members_of(self._view.members))
-        rest = sorted(others - {contributor, self.me}, key=lambda m: (m - self.me) % 256)
-        return (contributor, *rest) if contributor != self.me else tuple(rest)
-
-    def _ladder(self, attempt: _Attempt, view: RoundView, what: str, payload: object) -> list[int]:
+    def _ladder(self, attempt: Attempt, view: RoundView, payload: object) -> list[int]:
         """To whom ``payload`` goes now: oneself, then the posting members in turn, one more each ``stagger`` while the
-        ledger stands still. The turn begins with another member each round, so the work goes round."""
+        ledger stands still, and more slowly once all have been asked. The turn begins with another member each
+        round, so the work goes round."""
         order = members_of(view.members)
-        name, since, count = attempt.ladder
-        if name != what or attempt.sent != payload:
-            name, since, count = what, self._now, -1
-        due = 1 + int((self._now - since) / self._timing.stagger)
-        first = (view.round + view.attempt) % len(order)
-        recipients = [order[(first + step) % len(order)] for step in range(max(count, 0), due)]
-        if count == -1:
-            recipients = [self.me, *(m for m in recipients if m != self.me)]
-        attempt.ladder, attempt.sent = (what, since, due), payload
+        first = view.round + view.attempt
+        recipients = []
+        if attempt.ladder is None or attempt.ladder[0] != payload:
+            attempt.ladder = (payload, self._now, 0)
+            recipients.append(self.me)
+        _, since, climbed = attempt.ladder
+        steps = 1 + (self._now - since) / self._timing.stagger
+        due = int(steps if steps < len(order) else len(order) + (steps - len(order)) / 8)
+        for step in range(max(climbed, due - len(order)), due):
+            recipients.append(order[(first + step) % len(order)])
+        attempt.ladder = (payload, since, due)
         return list(dict.fromkeys(recipients))
-
-    def _once(self, attempt: _Attempt, name: str, actions: list[Action], action: Action, *, every: float) -> None:
-        """Do it now, and again only when ``every`` seconds have passed without the effect being seen."""
-        last = attempt.posted.get(name)
-        if last is None or self._now >= last + every:
-            attempt.posted[name] = self._now
-            actions.append(action)
-
-    def _wait(self, attempt: _Attempt, actions: list[Action], reason: str) -> None:
-        if attempt.reason != reason:
-            attempt.reason = reason
-            actions.append(Wait(attempt.key, reason))

@@ -38,9 +38,11 @@ class Plan:
 def make_plan(members: Sequence[int], parent: Hash, attempt: int, *, gather_up_to: int, replicas: int) -> Plan:
     """The plan of one attempt; the same for everyone who sees the same ledger.
 
-    ``members`` is the snapshot, ascending. A new attempt deals anew, so a bad set of holders does not stay.
+    ``members`` is the snapshot, ascending. A new attempt deals anew, with twice the holders, until everyone holds
+    everything. So neither a bad set of holders stays, nor a contributor whom its holders cannot do without.
     """
-    if len(members) <= gather_up_to:
+    replicas <<= min(attempt, 8)
+    if len(members) <= max(gather_up_to, replicas):
         return Plan((tuple(members),))
     seed = parent + attempt.to_bytes(4, "big")
     return Plan(tuple(_holders(seed, shard, members, replicas) for shard in range(len(members))))

@@ -1,0 +1,99 @@
+"""What one member knows of one attempt at a round. It dies with the process; ledger, blobs and journal outlive it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from folkmoot.digest import Hash
+from folkmoot.round.events import Action, Key, Reveal, Statement, Wait
+from folkmoot.round.plan import Plan
+from folkmoot.round.view import members_of
+
+__all__ = ["Attempt", "Timing"]
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long a peer waits, in ledger seconds, before it helps matters along. Never decides an outcome."""
+
+    patience: float = 1.0
+    """Until what should have been pushed is asked for; grows by half with each asking, up to 30 times as long."""
+    stagger: float = 0.5
+    """Until the next member in turn is asked to post."""
+
+
+@dataclass
+class Attempt:
+    """One attempt as member ``me`` has seen it so far."""
+
+    key: Key
+    me: int
+    plan: Plan
+    late: bool
+    """Commits were closed when this peer first saw the attempt, so the pushes went by."""
+    shards: tuple[int, ...] = ()
+    """What to hold and sum: the plan's share, and shards whose holders are silent or disagree."""
+    opened: bool = False
+    asked_to_train: bool = False
+    attended: bool = False
+    pushed: bool = False
+    own: Reveal | None = None
+    failure: str | None = None
+    reveals: dict[int, Reveal] = field(default_factory=dict)
+    """Reveals that open their commits."""
+    held: dict[int, set[int]] = field(default_factory=dict)
+    """For each contributor the shards on disk."""
+    holdings: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    claims: dict[int, dict[int, Hash]] = field(default_factory=dict)
+    """For each shard what its holders say its sum is."""
+    sums: dict[int, Hash] = field(default_factory=dict)
+    """Sums on disk."""
+    summing: set[int] = field(default_factory=set)
+    updating: bool = False
+    statement: Statement | None = None
+    models: dict[int, tuple[Statement, bytes]] = field(default_factory=dict)
+    closed_at: float | None = None
+    """When this peer first saw commits closed; likewise ``frozen_at``."""
+    frozen_at: float | None = None
+    news_at: float = 0.0
+    """When the last claim came, or the last own sum was made."""
+    next_pull: float | None = None
+    pull_wait: float = 0.0
+    ladder: tuple[object, float, int] | None = None
+    """What is being sent for posting, since when, and how many steps of the ladder it has climbed."""
+    done: dict[str, float] = field(default_factory=dict)
+    """When each thing that is done again and again was done last."""
+    reason: str = ""
+
+    def missing(self, contributors: int) -> list[int]:
+        """The contributors (bitmap) whose reveal, or any shard due here, is not here."""
+        return [
+            m
+            for m in members_of(contributors)
+            if m not in self.reveals or not self.held.get(m, set()).issuperset(self.shards)
+        ]
+
+    def sources(self, contributor: int, members: int) -> tuple[int, ...]:
+        """Who may have a contributor's shards: itself first, then their other holders, in an order of one's own."""
+        holders = {h for s in self.shards for h in self.plan.holders[s]} or set(members_of(members))
+        rest = sorted(holders - {contributor, self.me}, key=lambda m: (m - self.me) % 256)
+        return tuple(rest) if contributor == self.me else (contributor, *rest)
+
+    def take_sum(self, shard: int, digest: Hash, now: float) -> None:
+        """The sum of ``shard`` is on disk. A shard this peer sums itself keeps the first, which is its own."""
+        if shard not in self.sums:
+            self.sums[shard] = digest
+            self.news_at = now
+
+    def once(self, name: str, actions: list[Action], action: Action, *, now: float, every: float) -> None:
+        """Do it now, and again only when ``every`` seconds have passed without the effect being seen."""
+        last = self.done.get(name)
+        if last is None or now >= last + every:
+            self.done[name] = now
+            actions.append(action)
+
+    def wait(self, actions: list[Action], reason: str) -> None:
+        """Say what is waited for, if that is news."""
+        if self.reason != reason:
+            self.reason = reason
+            actions.append(Wait(self.key, reason))
