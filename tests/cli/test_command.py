@@ -23,7 +23,11 @@ def test_python_m_folkmoot_is_the_command() -> None:
 
 @pytest.mark.parametrize(
     "verb",
-    "new join invite members id backup restore data propose tasks review grant revoke run status log verify export demo".split(),
+    [
+        *("new", "join", "invite", "members", "id", "backup", "restore"),
+        *("data", "propose", "tasks", "review", "grant", "revoke"),
+        *("run", "status", "log", "verify", "export", "demo"),
+    ],
 )
 def test_every_verb_has_help(folkmoot: Folkmoot, verb: str) -> None:
     ran = folkmoot(verb, "--help")

@@ -50,10 +50,10 @@ def _table(settings: Settings, folder: Path, together: State) -> Table:
     from rich.table import Table
 
     table = Table(title="held-out quality", title_justify="left", box=None, header_style="bold", pad_edge=False)
-    table.add_column("hospital", min_width=12)
+    table.add_column("\nhospital", min_width=12)
     for metric in _SHOWN.values():
         for way in _WAYS:
-            table.add_column(f"{metric} {way}", justify="right", style="bold" if way == "together" else "")
+            table.add_column(f"{metric}\n{way}", justify="right", style="bold" if way == "together" else "")
     for name, row in _rows(settings, folder, together):
         cells = [f"{row[way][metric]:.3f}" if way in row else "" for metric in _SHOWN for way in _WAYS]
         table.add_row(name, *cells)

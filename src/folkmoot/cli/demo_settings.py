@@ -55,7 +55,7 @@ class Settings:
         Where one is killed, the rounds that are left when it is started again must not be over before it can be
         back, on a machine where peers take ``start_seconds`` to start.
         """
-        return round(min(3.0, max(0.1, 4.0 * start_seconds / self.rounds)), 2) if self.kill else 0.0
+        return round(min(30 / self.rounds, 5.0, max(0.1, 5.0 * start_seconds / self.rounds)), 2) if self.kill else 0.0
 
     @property
     def hospitals(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,6 +22,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 
 DEFAULT_HOME = Path("~/.folkmoot").expanduser()
 
+_LONG = 1_000
 _BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -42,7 +44,8 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, titl
             if isinstance(value, int | float):
                 column.justify = "right"
         table.add_row(*(_text(value) for value in row))
-    Console(soft_wrap=True).print(table)
+    # Into a file or a pipe a row stays on one line, however long.
+    Console(width=None if sys.stdout.isatty() else _LONG).print(table)
 
 
 def short(digest: bytes) -> str:
