@@ -37,6 +37,7 @@ SCHEMA = (
     "CREATE TABLE blocks (number INTEGER PRIMARY KEY, timestamp INTEGER NOT NULL,"
     " raw BLOB NOT NULL, hash BLOB NOT NULL) STRICT",
 )
+PAGE = 4096
 _BUSY_SECONDS = 60
 _CHAIN_IDS = 2**50
 """Random chain ids stay below 2**52, the bound of JavaScript wallets."""
@@ -93,6 +94,8 @@ def create_chain(path: str | os.PathLike[str], *, chain_id: int | None = None, g
     with storage_errors(target):
         try:
             write_genesis(draft, Meta(chain_id, genesis_time))
+            with draft.open("rb+") as file:
+                os.fsync(file.fileno())
             os.link(draft, target)  # unlike a rename, refuses if another process was first
         except FileExistsError:
             raise ChainError(f"{target} was made by another process just now; open it instead") from None
@@ -107,7 +110,8 @@ def write_genesis(path: Path, meta: Meta, sqlite: int = 0) -> None:
     database = sqlite3.connect(path, isolation_level=None)
     try:
         for pragma in (
-            "page_size=4096",
+            "synchronous=OFF",  # the file has no name of its own yet; create_chain makes it last
+            f"page_size={PAGE}",
             "encoding='UTF-8'",
             "auto_vacuum=NONE",
             f"application_id={_APPLICATION}",
@@ -129,11 +133,13 @@ def write_genesis(path: Path, meta: Meta, sqlite: int = 0) -> None:
 class ChainFile:
     """An open ledger file. Raises ChainError if there is none, or it is not one of ours.
 
-    Rows are only checked for their shape here; ``replica`` checks what they say.
+    Rows are only checked for their shape here; ``replica`` checks what they say. ``keep=False`` is for a scratch file
+    that need not survive a power cut.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], *, keep: bool = True):
         self.path = Path(path)
+        self._synchronous = "NORMAL" if keep else "OFF"
         if not self.path.is_file():
             raise ChainError(f"there is no ledger file at {self.path}")
         with storage_errors(self.path):
@@ -183,6 +189,9 @@ class ChainFile:
     def appending(self) -> Iterator[None]:
         """Hold the right to append. What was appended inside is kept if the body ends without an exception."""
         with storage_errors(self.path):
+            # SQLite counts changes from the header it last read, and does not read its own. Dropping the page cache
+            # makes it read again, so that the count is the same whichever processes appended.
+            self._database.execute("PRAGMA shrink_memory")
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -214,7 +223,7 @@ class ChainFile:
     def _open(self) -> sqlite3.Connection:
         uri = f"{self.path.resolve().as_uri()}?mode=rw"
         database = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS, check_same_thread=False)
-        for pragma in ("synchronous=NORMAL", "trusted_schema=OFF", "cell_size_check=ON"):
+        for pragma in (f"synchronous={self._synchronous}", "trusted_schema=OFF", "cell_size_check=ON"):
             database.execute(f"PRAGMA {pragma}")
         return database
 

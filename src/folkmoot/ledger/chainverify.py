@@ -23,7 +23,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from folkmoot.errors import ChainError, IntegrityError
-from folkmoot.ledger.chainfile import ChainFile, genesis_hash, make_block, storage_errors, write_genesis
+from folkmoot.ledger.chainfile import (
+    PAGE,
+    Block,
+    ChainFile,
+    Meta,
+    genesis_hash,
+    make_block,
+    storage_errors,
+    write_genesis,
+)
 from folkmoot.ledger.replica import Replica
 from folkmoot.ledger.wal import check_wal
 
@@ -33,6 +42,9 @@ _BATCH = 500
 _PIECE = 1 << 20
 _RELEASE = slice(96, 100)
 """Where the header says which SQLite release last wrote it."""
+_HEADER = 100
+_VARYING = (range(24, 32), range(92, 100))
+"""Change counter, size in pages; the counter again, SQLite release: the fields that differ between ledger files."""
 
 
 @dataclass(frozen=True)
@@ -85,33 +97,53 @@ def verify_chain(path: str | os.PathLike[str]) -> ChainReport:
             shutil.copyfile(wal, f"{working}-wal")
             check_wal(Path(f"{working}-wal").read_bytes())
             original = working  # once the WAL is folded in
+        _check_header(original, Path(folder) / "empty", sized=original != working)
         return _verify(original, working, Path(folder) / "again")
+
+
+def _check_header(original: Path, empty: Path, *, sized: bool) -> None:
+    """Compare what all ledger files' headers have in common, since SQLite would not say which byte it minds."""
+    write_genesis(empty, Meta(1, 0))
+    with original.open("rb") as ours, empty.open("rb") as theirs:
+        found, wanted = ours.read(_HEADER), theirs.read(_HEADER)
+    for at, (ours_at, theirs_at) in enumerate(zip(found, wanted, strict=False)):
+        if ours_at != theirs_at and not any(at in field for field in _VARYING):
+            raise IntegrityError(
+                f"byte {at} of the ledger file is {ours_at:#04x}; in every ledger it is {theirs_at:#04x}"
+            )
+    claimed, size = int.from_bytes(found[28:32], "big") * PAGE, original.stat().st_size
+    if len(found) < _HEADER or (sized and claimed != size):
+        raise IntegrityError(f"bytes 28 to 31 of the ledger file claim {claimed} bytes; it has {size}")
 
 
 def _verify(original: Path, working: Path, again: Path) -> ChainReport:
     """Check ``original``; SQLite gets to see only ``working``, the same bytes."""
     try:
-        with closing(ChainFile(working)) as file, storage_errors(working):
+        file = ChainFile(working)
+    except (ChainError, UnicodeDecodeError) as error:
+        place = _damage(working) or " (in its first pages, which say what it holds)"
+        raise IntegrityError(_told(error, working) + place) from error
+    try:
+        with closing(file):
             file.fold()
             release = _rebuild(file, again)
         _compare(original, again, release)
         with closing(Replica(working, trust_cache=False)) as replica:
             head = replica.newest
             return ChainReport(replica.meta.chain_id, head.number, head.hash, head.timestamp)
-    except (ChainError, UnicodeDecodeError) as error:
-        raise IntegrityError(f"{_reason(error)}{_damage(working)}") from error
+    except (ChainError, sqlite3.Error, UnicodeDecodeError) as error:
+        raise IntegrityError(_told(error, working) + _damage(working)) from error
 
 
-def _reason(error: Exception) -> str:
-    cause = error.__cause__
-    return f"the ledger file does not hold: {cause if isinstance(cause, sqlite3.Error) else error}"
+def _told(error: Exception, working: Path) -> str:
+    return str(error).replace(str(working), "the ledger file")
 
 
 def _damage(path: Path) -> str:
     """Where SQLite itself finds the file damaged, if it does."""
     with contextlib.suppress(sqlite3.Error, UnicodeDecodeError), closing(sqlite3.connect(path)) as database:
         found = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
-        return "" if found == "ok" else f" ({' '.join(found.split())})"
+        return f" ({' '.join(found.split())})" if "page" in found else ""
     return ""
 
 
@@ -123,8 +155,8 @@ def _rebuild(file: ChainFile, again: Path) -> int:
         raise IntegrityError("table writers does not say who made the file")
     write_genesis(again, file.meta, release)
     in_header, parent, number, pages = release, genesis_hash(file.meta), 0, 0
-    with closing(ChainFile(again)) as rebuilt:
-        while blocks := file.blocks(number + 1, _BATCH):
+    with closing(ChainFile(again, keep=False)) as rebuilt:
+        while blocks := _readable(file, number + 1):
             for block in blocks:
                 if block.hash != make_block(parent, block.number, block.timestamp, block.raw).hash:
                     raise IntegrityError(f"block {block.number}: hash does not follow from block {number}")
@@ -138,6 +170,16 @@ def _rebuild(file: ChainFile, again: Path) -> int:
             raise IntegrityError(f"table writers has a row for block {min(writers)}, which does not exist")
         rebuilt.fold()
     return in_header
+
+
+def _readable(file: ChainFile, first: int) -> list[Block]:
+    """Blocks from ``first`` on. Raises IntegrityError naming the block at which SQLite finds the file damaged."""
+    for count in (_BATCH, 1):
+        try:
+            return file.blocks(first, count)
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            reason = error
+    raise IntegrityError(f"block {first} cannot be read: {reason}{_damage(file.path)}") from reason
 
 
 def _compare(copy: Path, again: Path, release: int) -> None:

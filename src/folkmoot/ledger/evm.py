@@ -42,6 +42,7 @@ _CHANGE = re.compile(
 )
 _REVERT = re.compile(r"Revert \{ gas_used: \d+, output: 0x([0-9a-f]*) \}")
 _HALT = re.compile(r"Halt \{ reason: (\w+)")
+_NO_CODE = keccak(b"")
 _SLOT = struct.Struct("32s32s")
 
 
@@ -206,9 +207,11 @@ class Machine:
 
 def account(info: AccountInfo) -> Account:
     """Nonce and code of what pyrevm says of an account. pyrevm gives analysed code with zeros at its end."""
-    code: bytes = info.code or b""
     code_hash = bytes(info.code_hash or b"")
-    for candidate in (b"", code[:-33], code):
+    if code_hash == _NO_CODE:
+        return info.nonce, b""
+    code: bytes = info.code or b""
+    for candidate in (code[:-33], code):
         if keccak(candidate) == code_hash:
             return info.nonce, candidate
     raise ChainError("pyrevm gave code that does not match its hash; is pyrevm the pinned version?")
