@@ -63,6 +63,28 @@ def list_(
         show_table(("dataset", "owner", "records", "card", "path"), (tuple(row.values()) for row in rows))
 
 
+@app.command("sample")
+def sample(
+    folder: Annotated[Path, typer.Argument(help="Where to put the files; made if it is not there.", file_okay=False)],
+) -> None:
+    """Copy the packaged sample data, heart disease in four hospitals, and the task for them."""
+    from folkmoot.errors import LocalError
+    from folkmoot.learn.heart import hospitals
+
+    files = {f"{name}.data": path for name, path in hospitals().items()}
+    data = next(iter(files.values())).parent
+    files |= {"heart.py": data.parent / "tasks" / "heart.py", "ATTRIBUTION.md": data / "ATTRIBUTION.md"}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, path in files.items():
+            if (folder / name).exists():
+                raise LocalError(f"{folder / name} exists and is not overwritten; name another folder")
+            (folder / name).write_bytes(path.read_bytes())
+    except OSError as error:
+        raise LocalError(f"cannot write to {folder}: {error.strerror}") from None
+    print(f"{', '.join(files)} are in {folder}")
+
+
 def _number(text: str) -> int:
     if not text.isdecimal() or int(text) >= 1 << 64:
         raise typer.BadParameter(f"{text!r} is neither a number below 2**64 nor 'auto'", param_hint="--records")

@@ -174,9 +174,13 @@ def _bound(holds: bool) -> str:
 
 
 def _ticket(text: str) -> Ticket:
-    from folkmoot.peer.ticket import parse_ticket
+    from folkmoot.peer.ticket import PREFIX, parse_ticket
 
-    return parse_ticket(typer.get_text_stream("stdin").read() if text == "-" else text)
+    if text != "-":
+        return parse_ticket(text)
+    lines = [line.strip() for line in typer.get_text_stream("stdin")]
+    # What `folkmoot new` printed may be passed on whole.
+    return parse_ticket(next((line for line in lines if line.startswith(PREFIX)), "".join(lines)))
 
 
 def _show_words(words: str) -> None:
