@@ -176,9 +176,10 @@ class Calls(RuleBasedStateMachine):
     def retry(self, who: int, task: int, round: int, attempt: int) -> None:
         self.both("retry", who, task, *self.near(task, round, attempt))
 
-    @rule(task=st.sampled_from([1, 1, 2]), steps=st.integers(1, 8), seconds=st.sampled_from([0, 1, 10]))
-    def go_on(self, task: int, steps: int, seconds: int) -> None:
-        """What honest members do next, some times over: without it, hardly any schedule gets past a commit."""
+    @rule(data=st.data(), task=st.sampled_from([1, 1, 2]), steps=st.integers(1, 8), seconds=st.sampled_from([0, 1, 10]))
+    def go_on(self, data: st.DataObject, task: int, steps: int, seconds: int) -> None:
+        """What honest members do next, some times over, each time after someone tried what is drawn: without it,
+        hardly any schedule gets past a commit."""
         for _ in range(steps):
             self.model.now = boa.env.timestamp
             known = self.model.tasks[task - 1] if task <= len(self.model.tasks) else None
@@ -187,9 +188,16 @@ class Calls(RuleBasedStateMachine):
             if known.phase == model.GATHERING:
                 self.all_grant(task)
             elif known.phase == model.FROZEN:
-                self.vouch_for_model(task, known, 0, 0, 0, "", range(len(known.members)))
+                self.vouch_for_model(task, known, 0, 0, 0, data.draw(SPOILS), data.draw(self.crowd()))
+                if known.phase == model.FROZEN:
+                    self.vouch_for_model(task, known, 0, 0, 0, "", known.members)
             elif known.closed(boa.env.timestamp):
-                self.attest(task, 0, 0, 0, "", dict.fromkeys(known.members, bits(known.commits)))
+                before = known.attempt
+                self.attest(
+                    task, 0, 0, 0, data.draw(SPOILS), dict.fromkeys(data.draw(self.crowd()), bits(known.commits))
+                )
+                if known.phase == model.COMMIT and known.attempt == before:
+                    self.attest(task, 0, 0, 0, "", dict.fromkeys(known.members, bits(known.commits)))
             else:
                 for member in sorted(known.members):
                     self.commit(member, task, 0, 0)

@@ -25,7 +25,7 @@ from folkmoot.ledger.records import (
     bitmap_of,
 )
 from folkmoot.ledger.statements import Domain, sign, voucher_digest
-from folkmoot.ledger.transact import Chain, Log, Receipt, Sender
+from folkmoot.ledger.transact import Chain, Log, Sender
 
 __all__ = ["Moot"]
 
@@ -57,7 +57,8 @@ class Moot:
         ``voucher`` is the address of the key whose signature admits members until there are ``seats``.
         """
         what = abi.encode_constructor(_name(name), seats, to_checksum_address(voucher), *_fields(founder))
-        receipt = Sender(Chain(w3), signer).send(None, what)
+        sender = Sender(Chain(w3), signer)
+        receipt = sender.receipt(sender.send(None, what))
         if receipt.contract is None:
             raise ChainError("the chain gave no address for the new moot")
         return cls(w3, receipt.contract, signer)
@@ -122,8 +123,8 @@ class Moot:
 
     def invite(self, voucher: str) -> bool:
         """Vote that the holder of the key behind the address ``voucher`` may join; whether it may, with this vote."""
-        receipt = self._send("invite", to_checksum_address(voucher))
-        return any(bool(abi.words(log.data, 1)[0]) for log in receipt.logs if log.topics[0] == abi.INVITED)
+        log = self._event(abi.INVITED, self._send("invite", to_checksum_address(voucher)))
+        return abi.words(log.data, 1) == [1]
 
     def announce(self, addresses: Sequence[str]) -> None:
         """Say where the signer's peer can be reached, each as ``host:port``."""
@@ -141,7 +142,7 @@ class Moot:
 
     def describe(self, card: bytes, records: int) -> int:
         """Describe a dataset of the signer's: the hash (32 bytes) of its card, and about how many records. Its id."""
-        return self._made(abi.DESCRIBED, self._send("describe", card, records))
+        return self._id(abi.DESCRIBED, self._send("describe", card, records))
 
     def tasks(self) -> tuple[TaskRecord, ...]:
         """All proposed tasks, ascending by id."""
@@ -161,7 +162,7 @@ class Moot:
             policy.exchange_seconds,
             policy.final_seconds,
         )
-        return self._made(abi.PROPOSED, self._send("propose", bundle, genesis, terms))
+        return self._id(abi.PROPOSED, self._send("propose", bundle, genesis, terms))
 
     def grant_of(self, task: int, member: int) -> int | None:
         """The id of the dataset that ``member`` lets ``task`` use; ``None`` without a live grant."""
@@ -231,19 +232,20 @@ class Moot:
 
         Raises ``ChainError`` when the chain's events leave a round out.
         """
-        known = [block for (of, round), block in self._seen.items() if of == task and round <= from_round]
-        found = self._finals(task, from_round, max(known, default=self._about.born))
-        if known and (not found or found[0].round != from_round):
-            # what was seen in a block before may stand in an earlier one since, if the chain reorganised
-            found = self._finals(task, from_round, self._about.born)
-        if [final.round for final in found] != list(range(from_round, from_round + len(found))):
-            raise ChainError(f"the chain's events leave out finished rounds of task {task}; use a full node")
+        seen = [(round, block) for (of, round), block in self._seen.items() if of == task and round <= from_round]
+        anchor, first = max(seen, default=(0, self._about.born))
+        found = self._finals(task, first)
+        if anchor and (not found or found[0].round != anchor):
+            # what was seen in that block stands in another one since: the chain reorganised
+            found = self._finals(task, self._about.born)
         self._seen.update({(task, final.round): final.block for final in found})
-        return found
+        wanted = [final for final in found if final.round >= from_round]
+        if [final.round for final in wanted] != list(range(from_round, from_round + len(wanted))):
+            raise ChainError(f"the chain's events leave out finished rounds of task {task}; use a full node")
+        return wanted
 
-    def _finals(self, task: int, from_round: int, first: int) -> list[Final]:
-        finals = (abi.decode_final(*log) for log in self._logs(abi.FINALISED, task, first))
-        return [final for final in finals if final.round >= from_round]
+    def _finals(self, task: int, first: int) -> list[Final]:
+        return [abi.decode_final(*log) for log in self._logs(abi.FINALISED, task, first)]
 
     def commits_log(self, task: int) -> list[Commit]:
         """Every commit ever made for ``task``, of abandoned attempts too, in the order of the ledger."""
@@ -260,7 +262,7 @@ class Moot:
     def _call(self, name: str, *arguments: object) -> bytes:
         return self._chain.call(self.address, abi.encode_call(name, *arguments))
 
-    def _send(self, name: str, *arguments: object) -> Receipt:
+    def _send(self, name: str, *arguments: object) -> str:
         return self._writer.send(self.address, abi.encode_call(name, *arguments))
 
     def _counts(self) -> list[int]:
@@ -269,12 +271,15 @@ class Moot:
     def _logs(self, event: bytes, task: int, first: int) -> list[Log]:
         return self._chain.logs(self.address, [event, abi.word(task)], first)
 
-    def _made(self, event: bytes, receipt: Receipt) -> int:
-        """The id that a call gave out; from its event, for between a dry run and the block others may get theirs."""
-        for log in receipt.logs:
+    def _event(self, event: bytes, transaction: str) -> Log:
+        """What a call gave out; from its event, for between a dry run and the block others may have come first."""
+        for log in self._writer.receipt(transaction).logs:
             if log.topics[0] == event:
-                return int.from_bytes(log.topics[1], "big")
+                return log
         raise ChainError(f"the transaction left no event; is {self.address} a moot?")
+
+    def _id(self, event: bytes, transaction: str) -> int:
+        return int.from_bytes(self._event(event, transaction).topics[1], "big")
 
     @staticmethod
     def _pages(start: int, page: Callable[[int], Sequence[_Row]]) -> Iterator[_Row]:
