@@ -6,8 +6,9 @@ next step of each array, and partial metrics. Everything a round needs is then a
 and no machine changes a bit.
 
 The step of each array is public state. An array that has none yet makes the round *wide*: 48-bit values with a step of
-2**-16, and votes that may move the step anywhere; later votes move it by at most two bits a round, so a liar
-cannot throw it far. Overflow cannot happen: 256 members times 2**47 stays below 2**63.
+2**-16, and votes that move the step by their mean. From then on a member whose values do not fit makes the step
+grow, by at most two bits a round, and it shrinks by one when everybody has room to spare. Overflow cannot happen: 256
+members times 2**47 stays below 2**63.
 """
 
 from __future__ import annotations
@@ -49,8 +50,10 @@ WIDE_EXPONENT = -16
 SIDE_BITS = 48
 SIDE_BOUND = 1 << 46
 MAX_WEIGHT = 1 << 40
-NARROW_VOTE = 2
 WIDE_VOTE = 64
+SHRINK, KEEP, GROW = -1, 0, 1 << 10
+"""Narrow votes. One word tells both counts apart: all members' shrinking votes together stay below one to grow."""
+MAX_GROWTH = 2
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -86,9 +89,15 @@ class Layout(msgspec.Struct, frozen=True):
         return 1 + len(self.names) + sum(words for _, words in self.metrics)
 
     @property
-    def vote_bound(self) -> int:
-        """The largest vote a member may cast."""
-        return WIDE_VOTE if self.bits != self.target_bits else NARROW_VOTE
+    def wide(self) -> bool:
+        """Whether some array has no step yet."""
+        return self.bits != self.target_bits
+
+    @property
+    def headroom(self) -> int:
+        """Bits between a contribution's peak and the end of the range that votes aim to leave: the next round's
+        may be larger."""
+        return self.target_bits // 8
 
     def shard_values(self, shards: int) -> tuple[int, ...]:
         """Value words in each of ``shards`` shards; shard 0 carries the side words besides."""
@@ -176,11 +185,16 @@ def _reals(name: str, array: object) -> NDArray[np.float64]:
 
 
 def _vote(peak: float, layout: Layout) -> int:
-    """How many bits the step should grow so that ``peak`` (in steps) fills half the range of a value word."""
+    """What to do with the step of an array whose largest value, in steps, is ``peak``."""
     if peak == 0.0:
-        return 0
-    wanted = int(np.frexp(peak)[1]) - (layout.target_bits - 2)
-    return max(-layout.vote_bound, min(layout.vote_bound, wanted))
+        return KEEP
+    wanted = int(np.frexp(peak)[1]) - (layout.target_bits - 1 - layout.headroom)
+    if layout.wide:
+        return max(-WIDE_VOTE, min(WIDE_VOTE, wanted))
+    if wanted > 0:
+        return min(wanted, MAX_GROWTH) * GROW
+    # Two bits too many, not one: a step that shrinks at the edge would grow again at once.
+    return SHRINK if wanted < -1 else KEEP
 
 
 def encode_shards(values: Words, side: Words, layout: Layout, shards: int) -> list[bytes]:
@@ -210,8 +224,12 @@ def check_side(data: bytes, layout: Layout, shards: int) -> None:
     if not 1 <= side[0] <= MAX_WEIGHT:
         raise IntegrityError(f"the contribution claims a weight of {side[0]}; 1 to 2**40 is allowed")
     votes = side[1 : 1 + len(layout.names)]
-    if votes.size and int(np.abs(votes).max()) > layout.vote_bound:
-        raise IntegrityError(f"the contribution votes beyond {layout.vote_bound} bits on a step")
+    if not bool(
+        np.all(np.abs(votes) <= WIDE_VOTE)
+        if layout.wide
+        else np.isin(votes, (SHRINK, KEEP, GROW, MAX_GROWTH * GROW)).all()
+    ):
+        raise IntegrityError("the contribution casts a vote on a step that there is not")
     if int(np.abs(side).max()) >= SIDE_BOUND:
         raise IntegrityError("a metric word of the contribution is 2**46 or more")
 
@@ -276,12 +294,21 @@ def aggregate(values: Words, side: Words, layout: Layout, members: int) -> tuple
 
 
 def next_exponents(side: Words, layout: Layout, members: int) -> dict[str, int]:
-    """The step of each array for the next round: moved by the mean of the votes, rounded up, within its bounds."""
+    """The step of each array for the next round, from the summed votes of ``members`` contributions."""
     votes = side[1 : 1 + len(layout.names)]
     moved = {}
     for name, exponent, vote in zip(layout.names, layout.exponents, votes, strict=True):
-        moved[name] = max(-200, min(200, exponent - (-int(vote) // members)))
+        moved[name] = max(-200, min(200, exponent + _step_change(int(vote), members, layout.wide)))
     return moved
+
+
+def _step_change(total: int, members: int, wide: bool) -> int:
+    if wide:
+        return -(-total // members)
+    growing = -(-total // GROW)
+    if growing > 0:
+        return min(growing, MAX_GROWTH)
+    return -1 if growing * GROW - total == members else 0
 
 
 def packed_bytes(count: int, width: int) -> int:
