@@ -36,10 +36,9 @@ Log = tuple[bytes, tuple[bytes, ...], bytes]
 Account = tuple[int, bytes]
 """Nonce, code."""
 
-_CHANGE = re.compile(
-    r"\b(StorageChange|NonceChange|CodeChange|AccountCreated|AccountDestroyed)"
-    r" \{ address: (0x[0-9a-f]{40})(?:, key: (\d+), had_value: (S?))?"
-)
+_WRITTEN = re.compile(r"StorageChange \{ address: (0x[0-9a-f]{40}), key: (\d+), had_value: Some")
+"""A slot written to. Slots only read say ``had_value: None``, transient ones give a bare number."""
+_ACCOUNT = re.compile(r"(NonceChange|CodeChange|AccountCreated|AccountDestroyed) \{ address: (0x[0-9a-f]{40})")
 _REVERT = re.compile(r"Revert \{ gas_used: \d+, output: 0x([0-9a-f]*) \}")
 _HALT = re.compile(r"Halt \{ reason: (\w+)")
 _NO_CODE = keccak(b"")
@@ -174,17 +173,11 @@ class Machine:
         """What the open checkpoint changed, from pyrevm's description of its journal."""
         text: str = self._evm.journal_str
         journal = text[text.rindex(", depth: ") :]
+        slots = set(_WRITTEN.findall(journal))
         accounts: set[str] = set()
-        slots: set[tuple[str, str]] = set()
         destroyed: set[str] = set()
-        for kind, address, key, written in _CHANGE.findall(journal):
-            if kind == "StorageChange":
-                if written:
-                    slots.add((address, key))
-            elif kind == "AccountDestroyed":
-                destroyed.add(address)
-            else:
-                accounts.add(address)
+        for kind, address in _ACCOUNT.findall(journal):
+            (destroyed if kind == "AccountDestroyed" else accounts).add(address)
         basic, storage = self._evm.basic, self._evm.storage
         # By Cancun's rules only a contract made in this same transaction can destroy itself: it never was.
         return (
