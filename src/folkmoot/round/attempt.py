@@ -29,10 +29,12 @@ class Attempt:
     key: Key
     me: int
     plan: Plan
+    share: tuple[int, ...]
+    """The shards that the plan gives this member to hold and sum."""
     late: bool
     """Commits were closed when this peer first saw the attempt, so the pushes went by."""
     shards: tuple[int, ...] = ()
-    """What to hold and sum: the plan's share, and shards whose holders are silent or disagree."""
+    """What to hold and sum: the share, and shards whose holders are silent or disagree."""
     opened: bool = False
     asked_to_train: bool = False
     attended: bool = False

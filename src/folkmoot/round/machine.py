@@ -142,7 +142,8 @@ class RoundMachine:
             return
         members = members_of(view.members)
         plan = make_plan(members, view.parent, view.attempt, gather_up_to=self._gather_up_to, replicas=self._replicas)
-        self._attempt = Attempt(key, self.me, plan, late=view.closed(self._now), shards=plan.held_by(self.me))
+        share = plan.held_by(self.me)
+        self._attempt = Attempt(key, self.me, plan, share, late=view.closed(self._now), shards=share)
 
     def _take(self, attempt: Attempt, event: Event) -> None:
         if isinstance(event, Opened):
@@ -339,10 +340,10 @@ class RoundMachine:
         left = attempt.plan.shards - len(attempt.sums)
         if missing:
             attempt.wait(actions, f"waits for the contributions of {len(missing)} survivors")
-        elif attempt.failure is not None:
-            attempt.wait(actions, attempt.failure)
         elif left:
             attempt.wait(actions, f"waits for the sums of {left} shards")
+        elif attempt.updating and attempt.failure is not None:
+            attempt.wait(actions, attempt.failure)
         elif not attempt.updating:
             attempt.updating = True
             inputs = {m: attempt.reveals[m] for m in survivors}
@@ -351,7 +352,7 @@ class RoundMachine:
 
     def _announce(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         """Tell the sums of the plan's share, now and then again: the word may be lost, or the hearer restarted."""
-        share = attempt.plan.held_by(self.me)
+        share = attempt.share
         if attempt.plan.shards == 1 or not share or not all(s in attempt.sums for s in share):
             return
         last = attempt.done.get("announce")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 __all__ = ["Phase", "RoundView", "faults", "members_of", "quorum"]
 
@@ -18,6 +19,7 @@ def quorum(n: int) -> int:
     return (n + faults(n)) // 2 + 1
 
 
+@lru_cache(maxsize=1024)
 def members_of(bitmap: int) -> tuple[int, ...]:
     """The member indices of a bitmap, ascending: bit i stands for member i."""
     return tuple(i for i in range(bitmap.bit_length()) if bitmap >> i & 1)

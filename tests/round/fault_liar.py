@@ -1,0 +1,156 @@
+"""A member that lies. It runs the honest machine and carries its actions out crookedly, one way for each lie it tells.
+
+Liars collude: they tell the same false sums and sign the same false models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import replace
+
+from fault_ledger import Refused
+from fault_peer import Peer, Pull, Push, Shown, sign
+from fault_task import contribution
+from fault_world import Reply, Then
+
+from folkmoot.digest import blob_hash
+from folkmoot.ledger import statements
+from folkmoot.round import events as ev
+from folkmoot.round.events import Key, Reveal
+
+ALL = (1 << 256) - 1
+LIES = frozenset(
+    {
+        "garbage",
+        "wrong reveal",
+        "two contributions",
+        "withheld",
+        "claims all",
+        "claims none",
+        "two holdings",
+        "wrong sums",
+        "wrong model",
+        "retry spam",
+        "silence",
+    }
+)
+
+
+class Liar(Peer):
+    """Tells the ``lies`` it is given, now and then or always."""
+
+    honest = False
+    lies: frozenset[str] = frozenset()
+
+    def start(self) -> None:
+        super().start()
+        if "retry spam" in self.lies:
+            self.later(1.0, self._spam)
+        if "garbage" in self.lies:
+            self.later(1.0, self._babble)
+
+    def _spam(self) -> None:
+        with contextlib.suppress(Refused):
+            self.ledger.post(self.index, "retry", *self.ledger.key())
+        self.later(0.7, self._spam)
+
+    def _babble(self) -> None:
+        """Messages that fit no moment and no rule."""
+        key, chance = self.ledger.key(), self.chance
+        to = chance.randrange(self.ledger.members)
+        junk = chance.randbytes(32)
+        statement = ev.Statement(junk, junk, junk, junk, chance.getrandbits(256))
+        someone = chance.randrange(self.ledger.members)
+        self.tell(
+            to,
+            chance.choice(
+                [
+                    ev.HoldingReceived(key, someone, ALL, chance.randbytes(65)),
+                    ev.HoldingReceived(key, self.index, -1, chance.randbytes(65)),
+                    ev.HoldingReceived(key, self.index, 1 << 300, chance.randbytes(65)),
+                    ev.ModelReceived(key, someone, statement, chance.randbytes(65)),
+                    ev.SumsReceived(key, self.index, {chance.randrange(-3, 300): junk}),
+                    ev.SumsReceived(key, someone, {0: junk}),
+                    Pull(key, someone, (0, 1, 999)),
+                    Pull(key, 999, (0,)),
+                    Push(key, Reveal(junk, ()), {}),
+                    Push(key, Reveal(junk, (junk,) * 300), {299: junk}),
+                    Push(key._replace(attempt=key.attempt + 1), Reveal(junk, (junk,)), {0: junk}),
+                ]
+            ),
+        )
+        self.later(chance.uniform(0.1, 2.0), self._babble)
+
+    # ---- exchange --------------------------------------------------------------------------------------------
+
+    def do_push(self, action: ev.Push) -> None:
+        favoured = (action.to + self.index + action.key.round) % 2 == 0
+        if "silence" in self.lies or ("withheld" in self.lies and not favoured):
+            return
+        reveal = action.reveal
+        shards = {s: self.disk.blobs[reveal.shards[s]] for s in action.shards}
+        if "wrong reveal" in self.lies and not favoured:
+            reveal = replace(reveal, salt=bytes(32))
+        if "two contributions" in self.lies and not favoured:
+            parent = self.disk.blobs[self.ledger.view().parent]
+            other = contribution(parent, self.index, action.key.round, len(reveal.shards), salt=1)
+            shards = {s: other[s] for s in action.shards}
+            if self.chance.random() < 0.5:
+                reveal = replace(reveal, shards=tuple(map(blob_hash, other)))
+        if "garbage" in self.lies and self.chance.random() < 0.7:
+            shards = {s: self.chance.randbytes(len(data) - s % 2) for s, data in shards.items()}
+        self.tell(action.to, Push(action.key, reveal, shards))
+
+    def answer_pull(self, pull: Pull) -> Reply:
+        if "withheld" in self.lies:
+            return None
+        reply = super().answer_pull(pull)
+        if isinstance(reply, Shown) and self.lies & {"garbage", "wrong reveal", "two contributions"}:
+            return Shown(reply.reveal, {s: self.chance.randbytes(len(data)) for s, data in reply.shards.items()})
+        return reply
+
+    def answer(self, sender: int, message: object, then: Then) -> None:
+        if "silence" not in self.lies:
+            super().answer(sender, message, then)
+
+    # ---- freeze, reduce, final -------------------------------------------------------------------------------
+
+    def do_sendholding(self, action: ev.SendHolding) -> None:
+        if "silence" in self.lies:
+            return
+        claims = {"claims all": ALL, "claims none": 0, "two holdings": self.chance.getrandbits(self.ledger.members)}
+        lies = sorted(self.lies & claims.keys())
+        if not lies:
+            super().do_sendholding(action)
+            return
+        for to in range(self.ledger.members):
+            self._say_holding(to, action.key, claims[self.chance.choice(lies)])
+
+    def _say_holding(self, to: int, key: Key, contributors: int) -> None:
+        signature = sign(self.index, statements.holding_digest(self.ledger.domain, *key, contributors))
+        self.deliver(to, ev.HoldingReceived(key, self.index, contributors, signature))
+
+    def do_announce(self, action: ev.Announce) -> None:
+        if "silence" in self.lies:
+            return
+        sums = dict(action.sums)
+        if "wrong sums" in self.lies:
+            for shard, name in sums.items():
+                wrong = bytearray(self.disk.blobs[name])
+                if wrong:
+                    wrong[0] ^= 1
+                sums[shard] = self.disk.put(bytes(wrong))
+        self.tell(action.to, ev.SumsReceived(action.key, self.index, sums))
+
+    def do_sendmodel(self, action: ev.SendModel) -> None:
+        if "silence" in self.lies:
+            return
+        if "wrong model" not in self.lies:
+            super().do_sendmodel(action)
+            return
+        wrong = replace(action.statement, model=blob_hash(action.statement.model))
+        for to in range(self.ledger.members):
+            if self.chance.random() < 0.8:
+                self.say_model(to, action.key, wrong)
+            else:
+                self.say_model(to, action.key, action.statement)

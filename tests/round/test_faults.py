@@ -1,0 +1,215 @@
+"""Schedules of faults, from seeds: nothing that must never be happens, and what must happen does.
+
+One schedule again: ``FOLKMOOT_FAULTS='3:gathered:CRASHES+LOSS' pytest tests/round/test_faults.py -k again``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from random import Random
+
+import pytest
+from fault_task import GENESIS
+from faults import Fault, Moot, Schedule, judge_safety
+
+from folkmoot.digest import blob_hash
+from folkmoot.round.plan import make_plan
+from folkmoot.task import Policy
+
+PAIRS = list(itertools.combinations(Fault, 2))
+
+
+def names(*kinds: Fault) -> str:
+    return "+".join(kind.name for kind in kinds)
+
+
+@pytest.mark.parametrize("kinds", PAIRS, ids=lambda kinds: names(*kinds))
+def test_any_two_faults_at_once_cost_time_and_nothing_else(kinds: tuple[Fault, Fault]) -> None:
+    Schedule("0", frozenset(kinds), sharded=False).play()
+
+
+@pytest.mark.parametrize("kind", Fault, ids=names)
+def test_any_fault_costs_time_and_nothing_else_where_contributions_are_sharded(kind: Fault) -> None:
+    Schedule("0", frozenset({kind}), sharded=True).play()
+
+
+@pytest.mark.skipif("FOLKMOOT_FAULTS" not in os.environ, reason="set FOLKMOOT_FAULTS to the name of a schedule")
+def test_a_schedule_again() -> None:
+    Schedule.named(os.environ["FOLKMOOT_FAULTS"]).play()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize("kinds", PAIRS, ids=lambda kinds: names(*kinds))
+def test_any_two_faults_many_times(kinds: tuple[Fault, Fault], seed: int) -> None:
+    Schedule(str(seed), frozenset(kinds), sharded=False).play()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kinds", PAIRS, ids=lambda kinds: names(*kinds))
+def test_any_two_faults_where_contributions_are_sharded(kinds: tuple[Fault, Fault]) -> None:
+    Schedule("1", frozenset(kinds), sharded=True, large=True).play()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(1000))
+def test_any_faults_at_all(seed: int) -> None:
+    chance = Random(seed)
+    kinds = frozenset(chance.sample(list(Fault), chance.randint(3, 7)))
+    sharded = seed % 5 == 0
+    Schedule(str(seed), kinds, sharded, large=sharded).play()
+
+
+def test_the_same_seed_plays_the_same_schedule() -> None:
+    ends = set()
+    for _ in range(2):
+        schedule = Schedule("7", frozenset({Fault.LOSS, Fault.CRASHES, Fault.GARBAGE}), sharded=False)
+        schedule.play()
+        clock = schedule.moot.clock
+        ends.add((clock.now, clock.events, schedule.moot.ledger.finals[-1].model))
+    assert len(ends) == 1
+
+
+# ---- what people see ----------------------------------------------------------------------------------------------
+
+
+def moot(members: int, **policy: int) -> Moot:
+    terms = {"rounds": 3, "min_members": 2, "start_members": members} | policy
+    return Moot(
+        Random(str((members, policy))), Policy(**terms, train_seconds=12, exchange_seconds=6, final_seconds=8), members
+    )  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("members", [2, 3, 4, 8, 9, 16])
+def test_without_faults_every_round_takes_one_attempt_and_counts_everyone(members: int) -> None:
+    calm = moot(members, min_members=1)
+    assert calm.run(60) < 30
+    judge_safety(calm)
+    assert [final.attempt for final in calm.ledger.finals] == [0, 0, 0]
+    assert all(final.survivors == (1 << members) - 1 for final in calm.ledger.finals)
+
+
+@pytest.mark.parametrize("members", [4, 10])
+def test_below_the_minimum_the_moot_waits_says_so_and_resumes_when_members_return(members: int) -> None:
+    # The quorum that signs is still there: members without data help to aggregate.
+    short = moot(members, min_members=members)
+    short.run(4)
+    gone = short.peers[members - 1]
+    short.peers[members - 1].crash()
+    before = len(short.ledger.finals)
+    short.run(100)
+    assert len(short.ledger.finals) <= before + 1
+    for peer in short.peers[:-1]:
+        assert peer.reasons[-1] == f"paused: {members - 1} of at least {members} members have contributed"
+    gone.start()
+    assert short.run(60) < 60
+    judge_safety(short)
+    assert all(final.survivors.bit_count() == members for final in short.ledger.finals)
+
+
+def test_below_a_quorum_the_moot_waits_for_a_quorum_and_resumes() -> None:
+    torn = moot(5, rounds=2)
+    torn.run(2)
+    for peer in torn.peers[:2]:
+        peer.crash()
+    torn.run(200)
+    assert not torn.ledger.finals
+    assert {peer.reasons[-1] for peer in torn.peers[2:]} <= {
+        "waits for a quorum to hold the contributions",
+        "waits for a quorum to sign the model",
+    }
+    before = torn.network.requests
+    torn.run(3600)
+    assert torn.network.requests - before < 3 * 3600, "those who wait for a quorum chatter"
+    torn.peers[0].start()
+    assert torn.run(120) < 120
+    judge_safety(torn)
+
+
+def test_below_the_minimum_a_new_member_is_let_in_at_once() -> None:
+    short = moot(4, min_members=4, rounds=2)
+    short.peers[3].failing = True
+    short.run(60)
+    assert not short.ledger.finals
+    newcomer = short.add_peer(short.ledger.join())
+    newcomer.start()
+    short.run(5)
+    assert newcomer.reasons == ["joins with the next round"]
+    short.ledger.grant(newcomer.index)
+    assert short.run(120) < 120
+    judge_safety(short)
+    assert all(final.survivors == 0b10111 for final in short.ledger.finals)
+
+
+def test_a_member_that_joins_late_is_counted_from_the_next_round_but_one() -> None:
+    growing = moot(4, rounds=5)
+    growing.run(1)
+    newcomer = growing.add_peer(growing.ledger.join())
+    newcomer.start()
+    growing.ledger.grant(newcomer.index)
+    growing.run(100)
+    judge_safety(growing)
+    assert [final.survivors >> 4 & 1 for final in growing.ledger.finals] == [0, 1, 1, 1, 1]
+
+
+@pytest.mark.parametrize("step", range(1, 130, 3))
+def test_a_member_killed_at_any_step_of_a_round_is_counted_again_in_the_next(step: int) -> None:
+    killed = moot(4, rounds=3, min_members=3)
+    killed.peers[2].crash_at = {step}
+    assert killed.run(120) < 120
+    judge_safety(killed)
+    assert killed.ledger.finals[-1].survivors == 0b1111
+
+
+def test_a_commit_posted_by_a_process_that_died_before_it_showed_anything_is_opened_by_the_next() -> None:
+    cut = moot(4, rounds=1, min_members=4)
+    while not cut.ledger.view().committed >> 1 & 1:
+        cut.run(0.01)
+    cut.peers[1].crash()
+    while not cut.ledger.view().closed(int(cut.clock.now)):
+        cut.run(0.01)
+    cut.peers[1].start()
+    assert cut.run(30) < 10
+    judge_safety(cut)
+    assert cut.ledger.finals[0].attempt == 0
+
+
+def test_who_withdraws_its_grant_before_commits_close_shows_nothing() -> None:
+    wary = moot(4, rounds=1)
+    while not wary.ledger.view().committed >> 1 & 1:
+        wary.run(0.01)
+    assert not wary.ledger.view().closed(int(wary.clock.now))
+    wary.ledger.post(1, "revoke", 1)
+    assert wary.run(60) < 60
+    judge_safety(wary)
+    shown = {reveal for peer in wary.peers if peer.index != 1 for reveal in peer.disk.blobs}
+    own = next(iter(wary.peers[1].disk.journal.values()))[1]
+    assert not shown & set(own.shards)
+    assert wary.ledger.finals[0].survivors == 0b1101
+
+
+def test_all_asleep_for_a_day_go_on_where_they_were() -> None:
+    for asleep_at in (0.5, 2.0, 3.0, 3.5, 4.0, 5.0):
+        tired = moot(5)
+        tired.run(asleep_at)
+        for peer in tired.peers:
+            peer.paused_until = tired.clock.now + 86_400
+        tired.run(86_400)
+        assert tired.run(200) < 200
+        judge_safety(tired)
+
+
+def test_when_all_holders_of_a_shard_are_dead_the_others_sum_it_in_the_same_attempt() -> None:
+    bereft = moot(12, rounds=1)
+    holders = make_plan(range(12), blob_hash(GENESIS), 0, gather_up_to=8, replicas=3).holders[5]
+    for member in holders:
+        bereft.peers[member].failing = True  # they only help: what they held, its contributors still have
+    while not bereft.ledger.view().survivors:
+        bereft.run(0.01)
+    for member in holders:
+        bereft.peers[member].crash()
+    assert bereft.run(100) < 20
+    judge_safety(bereft)
+    assert bereft.ledger.finals[0].attempt == 0
+    assert bereft.ledger.finals[0].survivors.bit_count() == 9
