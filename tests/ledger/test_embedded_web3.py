@@ -1,8 +1,13 @@
+import sqlite3
+
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from small_chain import GENESIS, SmallChain, account
 from web3.exceptions import BlockNotFound, ContractLogicError, TransactionNotFound, Web3RPCError
 
 from folkmoot.errors import ChainError, LedgerRefused
+from folkmoot.ledger import jsonrpc
 from folkmoot.ledger.chainfile import create_chain
 from folkmoot.ledger.embedded import EmbeddedProvider, open_chain
 
@@ -166,6 +171,55 @@ def test_an_unknown_method_is_a_json_rpc_error(chain):
     assert response["error"]["code"] == -32602
 
 
+PLAIN = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 2**260),
+    st.text(max_size=8),
+    st.sampled_from(["latest", "0x0", "0x", "0x" + "11" * 20, "0x" + "22" * 32, "-0x5", "0x" + "f" * 80]),
+)
+KEYS = ["from", "to", "data", "gas", "value", "fromBlock", "toBlock", "topics", "address", "blockHash", "blockNumber"]
+PARAMETER = st.recursive(
+    PLAIN,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.sampled_from(KEYS), inner)),
+    max_leaves=5,
+)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(method=st.sampled_from(sorted(jsonrpc._METHODS)), parameters=st.lists(PARAMETER, max_size=4))
+def test_any_request_at_all_gets_an_answer_and_does_no_harm(chain, method, parameters):
+    response = chain.provider.make_request(method, parameters)
+    assert ("result" in response) != ("error" in response)
+    assert chain.contract.functions.count().call() == 0
+
+
+def test_a_transaction_that_cannot_even_start_is_refused(chain):
+    with pytest.raises(LedgerRefused, match=r"cannot run: .*gas"):
+        chain.provider.send(chain.raw(1, "commit", 1, b"\x01" * 32, gas=1000))
+    with pytest.raises(LedgerRefused, match="the contract stopped"):
+        chain.provider.send(chain.raw(1, "once", to="", data=b"\xfe"))
+    chain.commit(1, 1)
+    assert chain.contract.functions.count().call() == 1
+
+
+def test_an_interrupt_at_any_moment_of_an_append_leaves_the_chain_whole(chain, monkeypatch):
+    replica = chain.provider.replica
+    for nonce, (part, name) in enumerate([("_machine", "apply"), ("_history", "add")], start=1):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(getattr(replica, part)), name, interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                chain.commit(nonce, 1)
+        assert chain.provider.head() == nonce + 1
+        assert chain.contract.functions.count().call() == nonce
+    chain.commit(3, 2)
+    assert EmbeddedProvider(chain.path, trust_cache=False, clock=chain.clock).head() == chain.provider.head() == 5
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
 def test_a_chain_is_opened_by_path_or_url(tmp_path):
     path = tmp_path / "a ledger #1?"
     assert create_chain(path, genesis_time=GENESIS) > 2**50
@@ -177,8 +231,6 @@ def test_a_chain_is_opened_by_path_or_url(tmp_path):
 
 
 def test_what_is_not_a_ledger_file_is_refused_by_name(tmp_path):
-    import sqlite3
-
     with pytest.raises(ChainError, match=r"no ledger file at .*missing"):
         open_chain(str(tmp_path / "missing"))
     (tmp_path / "text").write_text("hello " * 1000)

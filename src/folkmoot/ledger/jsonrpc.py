@@ -36,7 +36,7 @@ def answer(chain: Replica, method: str, parameters: list[Any]) -> Any:
         raise RequestError(_UNKNOWN_METHOD, f"the embedded chain does not answer {method}")
     try:
         return handler(chain, *parameters)
-    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:
         raise RequestError(_BAD_PARAMETERS, f"{method}: bad parameters: {error}") from error
 
 
@@ -283,7 +283,10 @@ def _number(chain: Replica, tag: Any) -> int:
 
 
 def _quantity(value: Any) -> int:
-    return value if isinstance(value, int) else int(value, 16)
+    number = value if isinstance(value, int) else int(value, 16)
+    if not 0 <= number < 2**256:
+        raise ValueError(f"{number} is not a quantity")
+    return number
 
 
 def _data(value: Any) -> bytes:

@@ -7,6 +7,7 @@ and appending are the same code, so what one process appends, all others accept.
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 import threading
 import time
@@ -26,7 +27,10 @@ AHEAD_SECONDS = 15
 """How far a block's time may be ahead of the reader's clock. More is a lie, or a clock that is wrong: deadlines are
 ledger time, so whoever could put it far ahead could close every phase. Blocks never go back in time."""
 
+_ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 _BATCH = 500
+_UNKNOWN = -1
+"""Not a change counter: look again, whatever the counter says. It does not count what this process appended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,13 @@ class Replica:
         self._scratch = None if trust_cache else tempfile.TemporaryDirectory(prefix="folkmoot-")
         own = Path(self._scratch.name) if self._scratch else None
         self._cache = own or self._file.path.with_name(self._file.path.name + ".cache")
-        self._seen = -1
-        self._restore()
+        self._seen = _UNKNOWN
+        self._torn = True
+        try:
+            self.head()
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the ledger file."""
@@ -87,6 +96,7 @@ class Replica:
         with self.lock, storage_errors(self._file.path):
             seen = self._file.change_counter()
             if seen != self._seen:
+                self._seen = _UNKNOWN
                 self._follow()
                 self._seen = seen
             return self.number
@@ -103,6 +113,7 @@ class Replica:
         """
         transaction = decode(raw, self.meta.chain_id)
         with self.lock:
+            self._seen = _UNKNOWN
             with self._file.appending():
                 self._follow()
                 number, parent = self.number + 1, self._newest
@@ -113,7 +124,12 @@ class Replica:
         return transaction.hash
 
     def view(self, sender: str, to: str | None, data: bytes, gas: int = GAS_LIMIT) -> tuple[bytes, int]:
-        """What a call would return, and its gas, as the next block's transaction at ledger time now."""
+        """What a call would return, and its gas, as the next block's transaction at ledger time now.
+
+        Addresses are 0x and 40 hex digits; ``to`` None makes a contract. Raises Reverted with the contract's reason.
+        """
+        for address in (sender, to or ZERO):
+            _check_address(address)
         with self.lock:
             self.head()
             return self._machine.view(sender, to, data, self.number + 1, int(self.now()), gas)
@@ -124,12 +140,14 @@ class Replica:
 
     def account(self, address: str) -> tuple[int, bytes]:
         """Nonce and code at ``address`` (0x and 40 hex digits)."""
+        _check_address(address)
         with self.lock:
             self.head()
             return self._machine.account(address)
 
     def storage(self, address: str, key: int) -> int:
         """The word in slot ``key`` of the contract at ``address``."""
+        _check_address(address)
         with self.lock:
             self.head()
             return self._machine.storage(address, key)
@@ -145,7 +163,7 @@ class Replica:
 
     def record(self, number: int) -> Record:
         """What block ``number`` (1 to ``self.number``) did."""
-        with self.lock:
+        with self.lock, storage_errors(self._file.path):
             return self._history.record(number) or self._relive(number)
 
     def find(self, wanted: bytes) -> int | None:
@@ -169,19 +187,6 @@ class Replica:
                 if _fits(log, addresses, topics):
                     yield FoundLog(number, index, *log)
 
-    def _restore(self) -> None:
-        """Start from what the cache holds, or from the genesis, and follow from there."""
-        try:
-            self._machine, self._history = self._from_cache(None)
-            newest = self._file.block(self.number)
-            if newest is None:
-                raise IntegrityError(f"block {self.number} is missing")
-            self._newest = newest
-            self.head()
-        except BaseException:
-            self.close()
-            raise
-
     def _from_cache(self, segments: int | None) -> tuple[Machine, History]:
         """A machine and a history as of the newest sealed segment that holds, at most ``segments`` of them."""
         machine = Machine(self.meta.chain_id)
@@ -199,6 +204,8 @@ class Replica:
 
     def _follow(self) -> None:
         """Check, run and adopt every block after the newest."""
+        if self._torn:
+            self._restore()
         while blocks := self._file.blocks(self.number + 1, _BATCH):
             for block in blocks:
                 transaction, outcome = self._checked(self._machine, self._newest, block)
@@ -223,9 +230,20 @@ class Replica:
             raise IntegrityError(f"transaction {number} does not replay: {error}") from error
 
     def _adopt(self, block: Block, transaction: Transaction, outcome: Outcome) -> None:
+        self._torn = True  # until all three are done: Ctrl-C may come in between
         self._machine.apply(outcome)
-        self._newest = block
         self._history.add(block, transaction.hash, outcome)
+        self._newest = block
+        self._torn = False
+
+    def _restore(self) -> None:
+        """Start from what the cache holds, or from the genesis."""
+        self._machine, self._history = self._from_cache(None)
+        newest = self._file.block(self.number)
+        if newest is None:
+            raise IntegrityError(f"block {self.number} is missing")
+        self._newest = newest
+        self._torn = False
 
     def _relive(self, number: int) -> Record:
         """Run the segment of block ``number`` again, since its sealed records are gone; seal it anew."""
@@ -246,6 +264,12 @@ class Replica:
         if wanted is None:
             raise IntegrityError(f"block {number} is missing")
         return wanted
+
+
+def _check_address(address: str) -> None:
+    """Refuse here what would be a panic inside the virtual machine."""
+    if not _ADDRESS.fullmatch(address):
+        raise ValueError(f"{address!r} is not an address: 0x and 40 hex digits")
 
 
 def _fits(log: Log, addresses: frozenset[bytes] | None, topics: tuple[frozenset[bytes] | None, ...]) -> bool:
