@@ -230,6 +230,9 @@ class Daemon:
                 self._peer.complain(str(error))
 
     async def _sleep(self, seconds: float) -> None:
+        if seconds <= TICK:  # too short to be worth a timer that can be called off
+            await asyncio.sleep(seconds)
+            return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)
 

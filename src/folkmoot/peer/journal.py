@@ -1,4 +1,4 @@
-"""What a daemon must not forget: its own contributions and the rounds it has seen finished.
+"""What a daemon must not forget: its own contributions, the metrics it saw, and how far its history is complete.
 
 One SQLite file; a record is on disk before anything that follows from it is told to anyone, and survives ``kill -9``
 at any instruction.
@@ -23,7 +23,10 @@ CREATE TABLE IF NOT EXISTS reveals (task INTEGER, round INTEGER, attempt INTEGER
     norm REAL, PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS metrics (task INTEGER, round INTEGER, name TEXT, value REAL,
     PRIMARY KEY (task, round, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS filled (task INTEGER PRIMARY KEY, round INTEGER) WITHOUT ROWID;
 """
+_ROUNDS_KEPT = 16
+"""Own contributions of older rounds than these are history: their salts stand in the rounds' input records."""
 
 
 class Journal:
@@ -48,6 +51,7 @@ class Journal:
         self._execute(
             "INSERT OR IGNORE INTO reveals VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, parent, reveal.salt, shards, norm)
         )
+        self._execute("DELETE FROM reveals WHERE task=? AND round<?", (key.task, key.round - _ROUNDS_KEPT))
 
     def own(self, key: Key) -> tuple[Reveal, float] | None:
         """The own contribution to this attempt, and its norm."""
@@ -65,11 +69,24 @@ class Journal:
         for name, value in metrics.items():
             self._execute("INSERT OR REPLACE INTO metrics VALUES (?, ?, ?, ?)", (task, round, name, value))
 
-    def metrics(self, task: int) -> Iterator[tuple[int, str, float]]:
-        """All metrics of a task: round, name, value, ascending by round."""
-        rows = self._execute("SELECT round, name, value FROM metrics WHERE task=? ORDER BY round, name", (task,))
+    def metrics(self, task: int, last: int) -> Iterator[tuple[int, str, float]]:
+        """The metrics of a task in its ``last`` rounds: round, name, value, ascending by round."""
+        rows = self._execute(
+            "SELECT round, name, value FROM metrics WHERE task=?1"
+            " AND round > (SELECT max(round) FROM metrics WHERE task=?1) - ?2 ORDER BY round, name",
+            (task, last),
+        )
         # SQLite keeps no nan: an undefined metric is NULL.
         return ((round, name, float("nan") if value is None else value) for round, name, value in rows)
+
+    def fill(self, task: int, round: int) -> None:
+        """Record that all that can be had behind the rounds up to ``round`` is here, or was and gave way to newer."""
+        self._execute("INSERT OR REPLACE INTO filled VALUES (?, ?)", (task, round))
+
+    def filled(self, task: int) -> int:
+        """The round that ``fill`` recorded last; 0 at first."""
+        row = self._execute("SELECT round FROM filled WHERE task=?", (task,)).fetchone()
+        return 0 if row is None else int(row[0])
 
     def _one(self, query: str, parameters: tuple[object, ...]) -> tuple[Reveal, float] | None:
         row = self._execute(query, parameters).fetchone()

@@ -11,7 +11,6 @@ import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from folkmoot.digest import blob_hash
 from folkmoot.errors import (
     FolkmootError,
     IntegrityError,
@@ -406,10 +405,11 @@ class TaskSession:
             await self.refresh()
             if not self._machine.may_reveal():
                 return Unavailable("commits are not closed here")
-        try:
-            await asyncio.wait_for(self._opened.wait(), 2.0)
-        except TimeoutError:
-            return Unavailable("the round is not open here yet")
+        if not self._opened.is_set():
+            try:
+                await asyncio.wait_for(self._opened.wait(), 2.0)
+            except TimeoutError:
+                return Unavailable("the round is not open here yet")
         layout = self._layout_for(push.key)
         sizes = layout.shard_bytes(self._shards())
         if any(s >= len(sizes) for s in push.carried) or len(set(push.carried)) != len(push.carried):
@@ -431,10 +431,8 @@ class TaskSession:
             data = view[at : at + sizes[shard]]
             at += sizes[shard]
             if shard == 0:
-                check_side(bytes(data), layout, shards)
-            if blob_hash(data) != reveal.shards[shard]:
-                raise IntegrityError(f"shard {shard} of member {contributor} is not what it committed")
-            self._peer.store.put(data)
+                check_side(data, layout, shards)
+            self._peer.store.put(data, name=reveal.shards[shard])
             self.feed(ev.ShardHeld(key, contributor, shard))
 
     def _answer_pull(self, pull: Pull) -> Reply | Message:

@@ -27,6 +27,7 @@ from folkmoot.task.protocol import Aggregate, Arrays, Contribution
 __all__ = [
     "MAX_MEMBERS",
     "Layout",
+    "add_shard",
     "aggregate",
     "check_side",
     "decode_shard",
@@ -207,16 +208,28 @@ def encode_shards(values: Words, side: Words, layout: Layout, shards: int) -> li
 
 def decode_shard(data: bytes, shard: int, layout: Layout, shards: int) -> Words:
     """The words of one shard: values, then (shard 0) side words. Raises ``IntegrityError`` on a wrong size."""
+    words = np.zeros(layout.values_in(shard, shards) + (0 if shard else layout.side), dtype=np.int64)
+    add_shard(words, data, shard, layout, shards)
+    return words
+
+
+def add_shard(total: Words, data: bytes, shard: int, layout: Layout, shards: int) -> None:
+    """Add the words of one shard to ``total``, in place. Raises ``IntegrityError`` on a wrong size."""
     count = layout.values_in(shard, shards)
     at = packed_bytes(count, layout.bits)
     due = at + (0 if shard else packed_bytes(layout.side, SIDE_BITS))
     if len(data) != due:
         raise IntegrityError(f"shard {shard} has {len(data)} bytes where {due} are due")
-    words = unpack(memoryview(data)[:at], count, layout.bits)
-    return words if shard else np.concatenate([words, unpack(memoryview(data)[at:], layout.side, SIDE_BITS)])
+    view = memoryview(data)
+    if layout.bits in (8, 16, 32):
+        total[:count] += np.frombuffer(view[:at], dtype=f"<i{layout.bits // 8}")
+    else:
+        total[:count] += unpack(view[:at], count, layout.bits)
+    if not shard:
+        total[count:] += unpack(view[at:], layout.side, SIDE_BITS)
 
 
-def check_side(data: bytes, layout: Layout, shards: int) -> None:
+def check_side(data: bytes | memoryview, layout: Layout, shards: int) -> None:
     """Check the side words of a received shard 0. Raises ``IntegrityError`` naming the word that breaks its bound."""
     if len(data) != layout.shard_bytes(shards)[0]:
         raise IntegrityError(f"shard 0 has {len(data)} bytes where {layout.shard_bytes(shards)[0]} are due")

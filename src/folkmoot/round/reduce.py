@@ -41,8 +41,10 @@ def sum_shards(blobs: Iterable[bytes], shard: int, layout: Layout, shards: int) 
     """The words of one shard summed over its ``blobs``. Raises ``IntegrityError`` on a wrong size or none at all."""
     total: NDArray[np.int64] | None = None
     for blob in blobs:
-        words = fixed.decode_shard(blob, shard, layout, shards)
-        total = words if total is None else np.add(total, words, out=total)
+        if total is None:
+            total = fixed.decode_shard(blob, shard, layout, shards)
+        else:
+            fixed.add_shard(total, blob, shard, layout, shards)
     if total is None:
         raise IntegrityError(f"there is nothing to sum in shard {shard}")
     return total

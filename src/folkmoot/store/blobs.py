@@ -136,13 +136,16 @@ class Store:
 
     # Writing
 
-    def put(self, data: bytes | bytearray | memoryview, *, durable: bool = False) -> Hash:
+    def put(self, data: bytes | bytearray | memoryview, *, name: Hash | None = None, durable: bool = False) -> Hash:
         """Keep ``data`` and return its name. Returns at once what is here already.
 
         Visible whole or not at all, whenever the process dies; with ``durable`` it also survives a loss of power.
-        Raises ``StoreError`` when the disk is full or the budget exceeded; nothing changes then.
+        Raises ``IntegrityError`` when ``name`` is given and is not the data's; ``StoreError`` when the disk is full or
+        the budget exceeded. Nothing changes then.
         """
         manifest = Manifest.of(data)
+        if name is not None and name != manifest.name:
+            raise IntegrityError(f"these {manifest.size} bytes are blob {manifest.name.hex()}, not {name.hex()}")
         name = manifest.name
         path = self.path(name)
         self._remember(name, manifest)
