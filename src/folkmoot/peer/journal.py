@@ -69,7 +69,7 @@ class Journal:
         for name, value in metrics.items():
             self._execute("INSERT OR REPLACE INTO metrics VALUES (?, ?, ?, ?)", (task, round, name, value))
 
-    def metrics(self, task: int, last: int) -> Iterator[tuple[int, str, float]]:
+    def metrics(self, task: int, last: int = 1_000) -> Iterator[tuple[int, str, float]]:
         """The metrics of a task in its ``last`` rounds: round, name, value, ascending by round."""
         rows = self._execute(
             "SELECT round, name, value FROM metrics WHERE task=?1"
