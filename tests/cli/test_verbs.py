@@ -48,12 +48,7 @@ def places(tmp_path: Path) -> dict[str, Path]:
     (tmp_path / "task.py").write_text(TASK)
     for name in ("ann", "bob"):
         (tmp_path / f"{name}.csv").write_text("1.5\n")
-    return {
-        "ann": tmp_path / "ann",
-        "bob": tmp_path / "bob",
-        "task": tmp_path / "task.py",
-        "ledger": tmp_path / "l.sqlite",
-    }
+    return {name: tmp_path / name for name in ("ann", "bob", "task.py", "ledger.sqlite")}
 
 
 @pytest.fixture

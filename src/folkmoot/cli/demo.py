@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -36,23 +37,24 @@ def demo(
     Every peer is a process of its own on this machine, with its own key, data and disk. The data are the
     UCI heart-disease files. Nothing is sent anywhere else.
     """
+    began = time.monotonic()
     from folkmoot.cli.demo_settings import Settings
 
     settings = Settings(peers=peers, rounds=rounds, kill=not no_kill, seed=seed)
     with _leaving_on_signals(), _folder(keep) as folder:
-        _run(settings, folder, folder / "model.safetensors" if keep else _MODEL)
+        _run(settings, folder, folder / "model.safetensors" if keep else _MODEL, began)
         if keep:
             print(f"everything is in {folder}; look around: folkmoot log 1 --home {folder / settings.names[0]}")
 
 
-def _run(settings: Settings, folder: Path, model: Path) -> None:
+def _run(settings: Settings, folder: Path, model: Path, began: float) -> None:
     from rich.console import Console
 
     from folkmoot.cli.demo_course import run_course
     from folkmoot.cli.demo_report import report
 
     console = Console()
-    moot, task = run_course(settings, folder, console)
+    moot, task = run_course(settings, folder, console, began)
     report(moot, task, settings, console, model)
 
 

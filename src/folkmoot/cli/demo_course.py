@@ -28,14 +28,14 @@ _STALL_SECONDS = 120.0
 """Without any progress for so long, the demo gives up and says what the peers say."""
 
 
-def run_course(settings: Settings, folder: Path, console: Console) -> tuple[LocalMoot, int]:
+def run_course(settings: Settings, folder: Path, console: Console, began: float) -> tuple[LocalMoot, int]:
     """Run the whole demo in ``folder``; the moot and its task. Every peer has left when this returns or raises.
 
     Raises ``LocalError`` when a peer ends by itself or nothing moves for two minutes.
     """
     console.print(f"founding a moot of {settings.peers} members in {folder} ...", highlight=False, soft_wrap=True)
     moot = LocalMoot.found(folder, settings.names, name="heart", seed=settings.seed)
-    view = View(console)
+    view = View(console, began)
     with Peers(moot.homes) as peers:
         for name in moot.homes:
             peers.start(name)
@@ -59,7 +59,7 @@ class _Course:
         self._peers = peers
         self._view = view
         self._scene = Scene(settings.rounds, dict.fromkeys(moot.homes))
-        self._half = settings.rounds // 2
+        self._half = settings.half
         self._victim = random.Random(settings.seed).choice(settings.hospitals) if settings.kill else None
         self._ledger = moot.homes[settings.names[-1]].moot()
         self._killed: _Death | None = None

@@ -52,10 +52,19 @@ class Settings:
     def pause(self, start_seconds: float) -> float:
         """Seconds that a hospital takes its time in each round.
 
-        Where one is killed, the rounds that are left when it is started again must not be over before it can be
-        back, on a machine where peers take ``start_seconds`` to start.
+        Where one is killed, the rounds that are left when it is started again must not be over before it is back,
+        on a machine where peers take ``start_seconds`` to start; nor should all of them take over 40 seconds.
         """
-        return round(min(30 / self.rounds, 5.0, max(0.1, 5.0 * start_seconds / self.rounds)), 2) if self.kill else 0.0
+        if not self.kill:
+            return 0.0
+        # Half-way one is killed, one round is made without it, and it has to be back when the last one opens.
+        left = max(1, self.rounds - self.half - 2)
+        return round(min(40 / self.rounds, max(0.1, (1.5 * start_seconds + 1.0) / left)), 2)
+
+    @property
+    def half(self) -> int:
+        """The final round after which one is killed."""
+        return self.rounds // 2
 
     @property
     def hospitals(self) -> tuple[str, ...]:

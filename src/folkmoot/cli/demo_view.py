@@ -53,14 +53,17 @@ class Scene:
 
 
 class View:
-    """Shows scenes as they change. On a terminal all in one table; elsewhere a line for each final round and note."""
+    """Shows scenes as they change. On a terminal all in one table; elsewhere a line for each final round and note.
 
-    def __init__(self, console: Console) -> None:
+    ``began`` is the moment, by ``time.monotonic``, from which seconds are counted.
+    """
+
+    def __init__(self, console: Console, began: float) -> None:
         self._console = console
         self._live = console.is_terminal
         self._round = 0
         self._said = 0
-        self._began = time.monotonic()
+        self._began = began
 
     @contextmanager
     def showing(self) -> Iterator[None]:
