@@ -164,5 +164,9 @@ class _Course:
         if move != self._last_move:
             self._moved_at, self._last_move = time.monotonic(), move
         elif time.monotonic() - self._moved_at > _STALL_SECONDS:
-            said = [f"{name}: {s.errors[-1]}" for name, s in self._scene.statuses.items() if s and s.errors]
-            raise LocalError(f"nothing has moved for {_STALL_SECONDS:.0f} s; {'; '.join(said) or 'no peer says why'}")
+            said = [f"{name}: {self._complaint(name)}" for name in self._moot.homes]
+            raise LocalError(f"nothing has moved for {_STALL_SECONDS:.0f} s; {'; '.join(said)}")
+
+    def _complaint(self, name: str) -> str:
+        status = self._scene.statuses[name]
+        return status.errors[-1] if status and status.errors else self._peers.last_words(name)

@@ -77,7 +77,7 @@ class Peers:
         """Raise ``LocalError`` with the end of its output when a peer has ended by itself."""
         for name, process in self._processes.items():
             if process.poll() is not None:
-                raise LocalError(f"the peer {name} ended with status {process.returncode}: {self._last_words(name)}")
+                raise LocalError(f"the peer {name} ended with status {process.returncode}: {self.last_words(name)}")
 
     def stop(self) -> None:
         """Ask all peers to leave, kill those that do not, and wait until all are gone."""
@@ -101,7 +101,8 @@ class Peers:
     def _output(home: Home) -> Path:
         return home.path / "output.txt"
 
-    def _last_words(self, name: str) -> str:
+    def last_words(self, name: str) -> str:
+        """The last lines that the peer of this name printed, errors mostly."""
         lines = self._output(self._homes[name]).read_text(errors="replace").strip().splitlines()
         return " | ".join(lines[-_LOG_LINES:]) or "it said nothing"
 
