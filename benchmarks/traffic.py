@@ -2,8 +2,8 @@
 
     python -m benchmarks.traffic [--peers 4 8 16] [--rounds 3]
 
-Up to 8 peers everyone sends its contribution to everyone: n - 1 of them. Above, shards go to r = 3 holders and their sums
-come back: at most r + 1, whatever n is.
+Up to 8 peers everyone sends its contribution to everyone: n - 1 of them. Above, shards go to r = 3 holders and their
+sums come back: at most r + 1, whatever n is.
 """
 
 from __future__ import annotations

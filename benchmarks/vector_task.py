@@ -1,4 +1,4 @@
-"""A task that is nothing but its contribution: a vector of 199,210 random values, so that only the exchange is measured."""
+"""A task that is nothing but its contribution, 199,210 random values: only the exchange is measured."""
 
 import numpy as np
 
