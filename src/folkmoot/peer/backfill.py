@@ -7,58 +7,117 @@ blobs are enough to replay the history.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from folkmoot.digest import Hash
-from folkmoot.errors import NetworkError
+from folkmoot.errors import FolkmootError, IntegrityError, NetworkError, StoreError
 from folkmoot.ledger.records import Final
 from folkmoot.peer.context import PeerContext
-from folkmoot.round.commitment import MAX_RECORD, decode_inputs
+from folkmoot.round.commitment import MAX_RECORD, decode_hashes, decode_inputs
 
-__all__ = ["backfill", "collect", "round_blobs"]
+__all__ = ["Backfill", "collect", "round_blobs"]
 
 SHARD_LIMIT = 1 << 32
 """Bytes of a shard that a peer will fetch to fill its history."""
+TRIES = 8
+"""How often a round's blobs are sought, at doubling intervals, before they count as gone everywhere."""
+FULL, ROOMY = 0.9, 0.8
+"""Shares of the budget: above the first blobs are given up until the second is reached."""
+SPARE_SECONDS = 600.0
 
 
 def round_blobs(peer: PeerContext, final: Final) -> Iterator[tuple[Hash, int]]:
     """The blobs behind a final round, each with the most bytes it may have: first the model, the inputs record and
-    the aggregate record, then, once the inputs record is here, the shards."""
+    the aggregate record, then, once those two are here, the contributions, or the sums where there are several shards.
+
+    Raises ``IntegrityError`` when a record is none.
+    """
     yield final.model, SHARD_LIMIT
     yield final.inputs, MAX_RECORD
     yield final.aggregate, MAX_RECORD
-    if peer.store.has(final.inputs):
-        reveals = decode_inputs(peer.store.get(final.inputs))
-        if all(len(reveal.shards) == 1 for reveal in reveals.values()):
-            for reveal in reveals.values():
-                yield reveal.shards[0], SHARD_LIMIT
+    if not (peer.store.has(final.inputs) and peer.store.has(final.aggregate)):
+        return
+    sums = decode_hashes(peer.store.get(final.aggregate))
+    if len(sums) > 1:
+        # Each contribution lies in pieces on several disks, and one peer never has it whole.
+        yield from ((name, SHARD_LIMIT) for name in sums)
+        return
+    for reveal in decode_inputs(peer.store.get(final.inputs)).values():
+        yield from ((name, SHARD_LIMIT) for name in reveal.shards)
 
 
-async def backfill(peer: PeerContext, task: int) -> None:
-    """Fetch what is missing behind the rounds of a task that became final since the last call.
+@dataclass
+class _Gap:
+    """A round whose blobs are not all here: how often they were sought, and when they will be again."""
 
-    Rounds that were reduced in shards are kept as each member held them: one peer never has them whole.
-    """
-    seen = peer.filled.get(task, 0)
-    for final in await peer.ledger(peer.moot.finals, task, seen + 1):
-        for name, limit in round_blobs(peer, final):
-            if not peer.store.has(name):
-                try:
-                    await peer.fetch(name, limit)
-                except NetworkError as error:
-                    peer.log("gone", task=task, round=final.round, blob=name.hex(), error=str(error))
-        peer.filled[task] = final.round
+    tries: int
+    again: float
 
 
-async def collect(peer: PeerContext) -> None:
-    """Bring the store back within its budget: the contributions of the oldest rounds go first, then old states.
+class Backfill:
+    """Fetches what is missing behind the final rounds. The journal remembers how far that is done, so that what
+    ``collect`` gave up is not fetched again after a restart."""
 
-    Code, the state that each task continues from, and the records that name inputs stay.
+    def __init__(self, peer: PeerContext) -> None:
+        self._peer = peer
+        self._seen: dict[int, int] = {}
+        self._gaps: dict[int, dict[int, _Gap]] = {}
+
+    async def catch_up(self, task: int, finished: int) -> None:
+        """Look at the rounds up to ``finished`` that became final since the last call, and those with gaps."""
+        seen = self._seen.setdefault(task, self._peer.journal.filled(task))
+        gaps = self._gaps.setdefault(task, {})
+        now = time.monotonic()
+        due = {round for round, gap in gaps.items() if gap.again <= now}
+        if finished <= seen and not due:
+            return
+        for final in await self._peer.ledger(self._peer.moot.finals, task, min(due, default=seen + 1)):
+            if final.round > seen or final.round in due:
+                await self._fill(final, gaps)
+                seen = self._seen[task] = max(seen, final.round)
+                await asyncio.sleep(0)  # a long history must not hold the round under way up
+        self._peer.journal.fill(task, min(gaps, default=seen + 1) - 1)
+
+    async def _fill(self, final: Final, gaps: dict[int, _Gap]) -> None:
+        failure = await self._fetch(final)
+        if failure is None:
+            gaps.pop(final.round, None)
+            return
+        gap = gaps.setdefault(final.round, _Gap(0, 0.0))
+        gap.tries += 1
+        gap.again = time.monotonic() + 2.0**gap.tries
+        if gap.tries >= TRIES:
+            del gaps[final.round]
+            self._peer.log("gone", task=final.task, round=final.round, error=str(failure))
+
+    async def _fetch(self, final: Final) -> FolkmootError | None:
+        """Fetch what is missing behind one round; the last thing that went wrong, if any did."""
+        failure: FolkmootError | None = None
+        try:
+            for name, limit in round_blobs(self._peer, final):
+                if not self._peer.store.has(name):
+                    try:
+                        await self._peer.fetch(name, limit)
+                    except NetworkError as error:
+                        failure = error
+        except (IntegrityError, StoreError) as error:
+            failure = error
+        return failure
+
+
+async def collect(peer: PeerContext, in_use: Iterable[Hash]) -> int:
+    """Bring the store well below its budget when it comes near it: what nobody needs goes first, then the
+    contributions of the oldest rounds, then old states. Returns the bytes freed.
+
+    Code, the state that each task continues from, the records that name inputs, and what is ``in_use`` stay.
     """
     budget = peer.store.budget
-    if budget is None or peer.store.total() <= budget * 0.9:
-        return
-    needed: set[Hash] = set()
+    if budget is None or peer.store.total() <= budget * FULL:
+        return 0
+    needed: set[Hash] = set(in_use)
     shards: list[Hash] = []
     states: list[Hash] = []
     for record in await peer.ledger(peer.moot.tasks):
@@ -67,9 +126,32 @@ async def collect(peer: PeerContext) -> None:
         for final in await peer.ledger(peer.moot.finals, record.id):
             needed |= {final.inputs, final.aggregate}
             states.append(final.model)
-            if peer.store.has(final.inputs):
-                reveals = decode_inputs(peer.store.get(final.inputs)).values()
-                shards += [shard for reveal in reveals for shard in reveal.shards]
+            shards += _behind(peer, final)
+            await asyncio.sleep(0)
     expendable = [name for name in (*shards, *states) if name not in needed]
-    freed = peer.store.collect(needed | set(expendable), expendable, spare_seconds=600.0)
-    peer.log("collected", bytes=freed)
+    freed = peer.store.collect(needed | set(expendable), spare_seconds=SPARE_SECONDS)
+    over = peer.store.total() - budget * ROOMY
+    for name in expendable:
+        if over <= 0:
+            break
+        gone = peer.store.delete(name)
+        over -= gone
+        freed += gone
+    if freed:
+        peer.log("collected", bytes=freed)
+    return freed
+
+
+def _behind(peer: PeerContext, final: Final) -> list[Hash]:
+    """The contributions and sums behind a round, as far as its records are here."""
+    found: list[Hash] = []
+    try:
+        if peer.store.has(final.inputs):
+            reveals = decode_inputs(peer.store.get(final.inputs)).values()
+            found += [shard for reveal in reveals for shard in reveal.shards]
+        if peer.store.has(final.aggregate):
+            sums = decode_hashes(peer.store.get(final.aggregate))
+            found += sums if len(sums) > 1 else ()
+    except (IntegrityError, StoreError) as error:
+        peer.log("collect", task=final.task, round=final.round, error=str(error))
+    return found

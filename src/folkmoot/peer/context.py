@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import IO, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
-import msgspec
 from blake3 import blake3
 
 from folkmoot.digest import Hash
@@ -21,6 +21,7 @@ from folkmoot.network.messages import Message
 from folkmoot.peer.home import Home
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.journal import Journal
+from folkmoot.peer.log import Log
 from folkmoot.round.events import Key, Statement
 from folkmoot.round.machine import Timing
 from folkmoot.store import Store
@@ -28,8 +29,12 @@ from folkmoot.store import Store
 __all__ = ["PeerContext"]
 
 REQUEST_SECONDS = 20.0
+SLOWEST_RATE = 64 << 10
+"""Bytes a second; a request gets ``REQUEST_SECONDS`` and what its bodies take at this rate."""
 FETCH_SECONDS = 300.0
 _ERRORS_SHOWN = 5
+_REPEAT_SECONDS = 60.0
+"""An error that keeps coming is logged again after so long; the status shows it all the while."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -37,7 +42,7 @@ T = TypeVar("T")
 class PeerContext:
     """The parts of a running peer. ``index`` is its bit in every bitmap."""
 
-    def __init__(self, home: Home, moot: Moot, node: Node, index: int, log_file: IO[bytes], *, embedded: bool) -> None:
+    def __init__(self, home: Home, moot: Moot, node: Node, index: int, log: Log, *, embedded: bool) -> None:
         self.home = home
         self.moot = moot
         self.node = node
@@ -46,11 +51,13 @@ class PeerContext:
         self.store: Store = home.store()
         self.journal = Journal(home.journal)
         self.timing = Timing() if embedded else Timing(patience=6.0, stagger=6.0)
+        self.look_pause = 0.0 if embedded else 0.5
+        """Seconds between looks at the ledger that members' messages give cause to."""
         self.members: dict[int, Member] = {}
         self.errors: deque[str] = deque(maxlen=_ERRORS_SHOWN)
-        self.filled: dict[int, int] = {}
-        """For each task, the round up to which all that can be had is here."""
-        self._log_file = log_file
+        self.log = log.write
+        self._complained: dict[str, float] = {}
+        self._data: tuple[int, dict[int, str]] | None = None
         self._domain = moot.domain
         # A chain in the same process answers within a millisecond; a remote one must not hold the loop up.
         self._thread = None if embedded else ThreadPoolExecutor(1, "ledger")
@@ -82,8 +89,23 @@ class PeerContext:
         return head
 
     def address_of(self, member: int) -> bytes:
-        """The 20 bytes of a member's EVM address."""
-        return bytes.fromhex(self.members[member].address[2:])
+        """The 20 bytes of a member's EVM address. Raises ``NetworkError`` when the member joined a moment ago."""
+        return bytes.fromhex(self._known(member).address[2:])
+
+    def _known(self, member: int) -> Member:
+        if member not in self.members:
+            raise NetworkError(f"member {member} is not known here yet")
+        return self.members[member]
+
+    def dataset_path(self, dataset: int) -> str | None:
+        """Where a dataset of this member's lies on this machine, if it does. Read again when the file changed."""
+        try:
+            changed = self.home.data_file.stat().st_mtime_ns
+        except OSError:
+            return None
+        if self._data is None or self._data[0] != changed:
+            self._data = (changed, self.home.data())
+        return self._data[1].get(dataset)
 
     def member_with(self, endpoint: bytes) -> int | None:
         """The member whose peer has this endpoint."""
@@ -124,11 +146,8 @@ class PeerContext:
 
     async def ask(self, member: int, message: Message, body: bytes = b"", *, limit: int = 0) -> tuple[Message, bytes]:
         """A member's answer, with its body of at most ``limit`` bytes. Raises ``NetworkError``, ``ProtocolError``."""
-        if member not in self.members:
-            raise NetworkError(f"member {member} is not known here yet")
-        return await self.node.request(
-            self.members[member].endpoint, message, body=body, most=limit, timeout=REQUEST_SECONDS
-        )
+        timeout = REQUEST_SECONDS + (len(body) + limit) / SLOWEST_RATE
+        return await self.node.request(self._known(member).endpoint, message, body=body, most=limit, timeout=timeout)
 
     async def tell(self, member: int, message: Message, body: bytes = b"") -> None:
         """Tell a member something; whether it took it is its business. Raises ``NetworkError``."""
@@ -144,13 +163,18 @@ class PeerContext:
 
     # ---- people ------------------------------------------------------------------------------------------------
 
-    def log(self, event: str, **fields: object) -> None:
-        """One line of JSON."""
-        record: Mapping[str, object] = {"time": round(time.time(), 3), "event": event, **fields}
-        self._log_file.write(msgspec.json.encode(record, enc_hook=str) + b"\n")
-
     def complain(self, message: str, **fields: object) -> None:
-        """Log an error and show it in the status."""
-        self.log("error", message=message, **fields)
-        if not self.errors or self.errors[-1] != message:
-            self.errors.append(message)
+        """Show an error in the status, newest last, and log it."""
+        if message in self.errors:
+            self.errors.remove(message)
+        self.errors.append(message)
+        now = time.monotonic()
+        if now >= self._complained.get(message, float("-inf")) + _REPEAT_SECONDS:
+            self._complained = {text: at for text, at in self._complained.items() if now < at + _REPEAT_SECONDS}
+            self._complained[message] = now
+            self.log("error", message=message, **fields)
+
+    def mishap(self, error: BaseException, **fields: object) -> None:
+        """Complain of an exception that nobody meant to happen, and log where it came from."""
+        told = f"internal error, {type(error).__name__}: {error}; see the log, and please report it"
+        self.complain(told, traceback="".join(traceback.format_exception(error)), **fields)

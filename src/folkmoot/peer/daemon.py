@@ -7,20 +7,25 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 import msgspec
 
-from folkmoot.errors import ChainError, FolkmootError, LedgerRefused, LocalError, NetworkError
+from folkmoot.errors import FolkmootError, LocalError, NetworkError
 from folkmoot.ledger import EmbeddedProvider
 from folkmoot.ledger.records import Member, TaskRecord
 from folkmoot.network import BlobMessage, BodyReader, Message, Node, Reply, serve_blobs
-from folkmoot.peer.backfill import backfill, collect
+from folkmoot.peer.backfill import FULL, Backfill, collect
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.home import Home
 from folkmoot.peer.identity import check_binding
+from folkmoot.peer.log import Log
 from folkmoot.peer.messages import RoundMessage, Unavailable
 from folkmoot.peer.session import TaskSession
-from folkmoot.peer.status import PeerStatus, write_status
+from folkmoot.peer.status import PeerStatus, TaskStatus, write_status
 
 __all__ = ["Daemon", "run"]
 
@@ -32,7 +37,20 @@ TICK = 0.1
 SURVEY = 0.5
 """Seconds between full readings of members and tasks while the chain moves."""
 STATUS = 0.25
+TIDY = 1.0
 RETRY_TASK = 5.0
+"""Seconds until a task that would not start is tried again; doubles with each failure."""
+RETRY_MOST = 600.0
+RETRY_MOST_LOOK = 30.0
+
+
+@dataclass
+class _Refused:
+    """A task that would not start: what its status says, how often it failed, and when it is tried again."""
+
+    status: TaskStatus
+    failures: int
+    again: float
 
 
 class Daemon:
@@ -44,8 +62,7 @@ class Daemon:
         self._embedded = isinstance(self._moot.w3.provider, EmbeddedProvider)
         self._node = Node(home.identity.endpoint_secret, BlobMessage | RoundMessage)
         self._sessions: dict[int, TaskSession] = {}
-        self._starting: dict[int, float] = {}
-        """Tasks being started, or, after a failure, when to try again."""
+        self._refused: dict[int, _Refused] = {}
         self._stop = asyncio.Event()
         self._status = PeerStatus(name=home.config.name, pid=os.getpid(), endpoint=self._node.id.hex())
         self._bindings: dict[tuple[object, ...], bool] = {}
@@ -61,74 +78,90 @@ class Daemon:
 
     async def run(self) -> None:
         """Take part until stopped. Raises ``LocalError`` when this identity is no member of the moot."""
-        with self.home.log_file.open("ab", buffering=0) as log_file:
-            me = self._moot.me()
-            if me is None:
-                raise LocalError(
-                    f"{self.home.config.name} is not a member of this moot yet; folkmoot join TICKET first"
-                )
-            self._status.member = me.index
-            await self._node.start(self.home.config.bind, self.home.config.relays or None)
-            peer = self._peer = PeerContext(
-                self.home, self._moot, self._node, me.index, log_file, embedded=self._embedded
-            )
-            self._blobs = serve_blobs(peer.store)
-            self._node.serve(self._answer)
-            peer.log("started", pid=os.getpid(), member=me.index, addresses=self._node.addresses())
-            try:
-                await self._announce(me)
-                self._status.state = "idle"
-                await asyncio.gather(self._follow(), self._keep_time(), self._report(), self._tidy())
-            finally:
-                await self._leave()
+        me = self._moot.me()
+        if me is None:
+            raise LocalError(f"{self.home.config.name} is not a member of this moot yet; folkmoot join TICKET first")
+        self._status.member = me.index
+        await self._node.start(self.home.config.bind, self.home.config.relays or None)
+        log = Log(self.home.log_file)
+        peer = self._peer = PeerContext(self.home, self._moot, self._node, me.index, log, embedded=self._embedded)
+        asyncio.get_running_loop().set_exception_handler(self._stray)
+        self._backfill = Backfill(peer)
+        self._blobs = serve_blobs(peer.store)
+        self._node.serve(self._answer)
+        peer.log("started", pid=os.getpid(), member=me.index, addresses=self._node.addresses())
+        self._status.state = "idle"
+        steps = (self._look, self._tick, self._report, self._tidy)
+        loops = [asyncio.create_task(self._again(step)) for step in steps]
+        try:
+            await self._stop.wait()
+        finally:
+            self._status.state = "stopping"
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            with contextlib.suppress(OSError):
+                await self._report()
+            await asyncio.gather(*(session.close() for session in self._sessions.values()), return_exceptions=True)
+            await self._node.close()
+            peer.log("stopped")
+            peer.close()
+            log.close()
 
-    async def _leave(self) -> None:
-        self._status.state = "stopping"
-        await asyncio.gather(*(session.close() for session in self._sessions.values()), return_exceptions=True)
-        await self._node.close()
-        self._peer.log("stopped")
-        self._write_status()
-        self._peer.close()
+    async def _again(self, step: Callable[[], Awaitable[float]]) -> None:
+        """Take ``step`` for ever, each time after as many seconds as it says. What it raises is logged and shown, and
+        the peer stays up."""
+        failed = 0.0
+        while True:
+            try:
+                pause, failed = await step(), 0.0
+            except (FolkmootError, OSError) as error:
+                self._peer.complain(str(error))
+                pause = failed = min(RETRY_MOST_LOOK, 2 * failed + 0.5)
+            except Exception as error:
+                self._peer.mishap(error)
+                pause = failed = min(RETRY_MOST_LOOK, 2 * failed + 0.5)
+            await asyncio.sleep(pause)
+
+    async def _alone(self, session: TaskSession, step: Callable[[], Awaitable[None] | None]) -> None:
+        """Take a step of one session; a mistake in it is not to hold up the others. What the ledger does is told."""
+        try:
+            taken = step()
+            if taken is not None:
+                await taken
+        except FolkmootError:
+            raise
+        except Exception as error:
+            self._peer.mishap(error, task=session.record.id)
+
+    def _stray(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What the event loop has no better place for: exceptions of callbacks, and of tasks nobody waited for."""
+        error = context.get("exception")
+        if isinstance(error, Exception):
+            self._peer.mishap(error, where=str(context.get("message")))
+        else:
+            self._peer.log("event loop", message=str(context.get("message")), error=str(error))
 
     # ---- the ledger --------------------------------------------------------------------------------------------
 
-    async def _announce(self, me: Member) -> None:
-        addresses = self._node.addresses()
-        if me.addresses != addresses:
-            await self._peer.ledger(self._moot.announce, addresses)
-
-    async def _follow(self) -> None:
-        """Look at the chain again and again; a chain that cannot be reached is a passing condition."""
-        pause = 0.0
-        while not self._stop.is_set():
-            try:
-                await self._look()
-                pause = 0.0
-            except (ChainError, LedgerRefused, OSError) as error:
-                self._peer.complain(f"the ledger cannot be read: {error}")
-                pause = min(30.0, 2 * pause + 0.5)
-            await self._sleep(pause or self._poll())
-
-    def _poll(self) -> float:
+    async def _look(self) -> float:
+        """Look at the chain, and tell the sessions when it has moved."""
+        head = await self._peer.look()
+        now = time.monotonic()
+        due = head != self._surveyed_head or any(refused.again <= now for refused in self._refused.values())
+        if due and now >= self._surveyed + SURVEY:
+            await self._survey()
+            self._surveyed, self._surveyed_head = now, head
+        if head != self._head:
+            for session in list(self._sessions.values()):
+                await self._alone(session, session.refresh)
+            self._head = head
         if not self._embedded:
             return REMOTE_POLL
         return BUSY_POLL if any(not session.done for session in self._sessions.values()) else IDLE_POLL
 
-    async def _look(self) -> None:
-        head = await self._peer.look()
-        now = time.monotonic()
-        moved = head != self._head
-        due = head != self._surveyed_head or any(again <= now for again in self._starting.values())
-        if due and now >= self._surveyed + SURVEY:
-            self._surveyed, self._surveyed_head = now, head
-            await self._survey()
-        if moved:
-            self._head = head
-            for session in list(self._sessions.values()):
-                await session.refresh()
-
     async def _survey(self) -> None:
-        """Learn of members, their addresses, and tasks."""
+        """Learn of members, their addresses, and tasks; say where this peer is when the ledger does not know."""
         members = await self._peer.ledger(self._moot.members)
         trusted = [m for m in members if self._bound(m)]
         for member in members:
@@ -136,8 +169,11 @@ class Daemon:
                 self._peer.complain(f"member {member.name} has not bound its network key; its peer is ignored")
         self._peer.members = {m.index: m for m in members}
         self._node.allow({m.endpoint: m.addresses for m in trusted if m.index != self._peer.index})
+        addresses = self._node.addresses()
+        if members[self._peer.index].addresses != addresses:
+            await self._peer.ledger(self._moot.announce, addresses)
         for record in await self._peer.ledger(self._moot.tasks):
-            await self._consider(record)
+            self._consider(record)
 
     def _bound(self, member: Member) -> bool:
         key = (member.address, member.endpoint, member.exchange, member.binding)
@@ -145,27 +181,41 @@ class Daemon:
             self._bindings[key] = check_binding(member)
         return self._bindings[key]
 
-    async def _consider(self, record: TaskRecord) -> None:
-        if record.id in self._sessions or time.monotonic() < self._starting.get(record.id, 0.0):
+    def _consider(self, record: TaskRecord) -> None:
+        refused = self._refused.get(record.id)
+        if record.id in self._sessions or (refused is not None and time.monotonic() < refused.again):
             return
-        self._starting[record.id] = float("inf")
-        session = TaskSession(record, self._peer)
-        self._sessions[record.id] = session
+        session = self._sessions[record.id] = TaskSession(record, self._peer)
+        if refused is not None:
+            refused.again = float("inf")
+            session.status.reason = refused.status.reason
         session.spawn(self._start(session))
 
     async def _start(self, session: TaskSession) -> None:
         number = session.record.id
         try:
             await session.start()
-        except FolkmootError as error:
-            self._peer.complain(f"task {number}: {error}", task=number)
-            session.status.reason = str(error)
-            del self._sessions[number]
-            self._starting[number] = time.monotonic() + RETRY_TASK
+        except Exception as error:
+            await self._refuse(session, error)
             return
-        self._starting.pop(number, None)
+        self._refused.pop(number, None)
+        session.status.reason = ""
         self._peer.log("task", task=number, name=session.status.name)
         await session.refresh()
+
+    async def _refuse(self, session: TaskSession, error: Exception) -> None:
+        """Show why a task does not start; it is tried again later, ever more seldom."""
+        number = session.record.id
+        if isinstance(error, FolkmootError):
+            self._peer.complain(f"task {number}: {error}", task=number)
+        else:
+            self._peer.mishap(error, task=number)
+        await session.close()
+        del self._sessions[number]
+        failures = 1 + (self._refused[number].failures if number in self._refused else 0)
+        again = time.monotonic() + min(RETRY_MOST, RETRY_TASK * 2.0 ** min(failures - 1, 20))
+        session.status.reason = str(error)
+        self._refused[number] = _Refused(session.status, failures, again)
 
     # ---- the others --------------------------------------------------------------------------------------------
 
@@ -184,27 +234,25 @@ class Daemon:
         except FolkmootError as error:
             self._peer.log("refused a message", member=member, kind=type(message).__name__, reason=str(error))
             raise
+        except Exception as error:
+            self._peer.mishap(error, member=member, kind=type(message).__name__)
+            raise NetworkError("internal error; see the log of this peer") from error
 
     # ---- time and people ---------------------------------------------------------------------------------------
 
-    async def _keep_time(self) -> None:
-        while not self._stop.is_set():
-            await self._sleep(TICK)
-            for session in list(self._sessions.values()):
-                session.tick()
+    async def _tick(self) -> float:
+        for session in list(self._sessions.values()):
+            await self._alone(session, session.tick)
+        return TICK
 
-    async def _report(self) -> None:
-        while not self._stop.is_set():
-            with contextlib.suppress(OSError):
-                self._write_status()
-            await self._sleep(STATUS)
-
-    def _write_status(self) -> None:
-        status, sessions = self._status, self._sessions.values()
+    async def _report(self) -> float:
+        status, sessions = self._status, self._sessions
         totals = self._node.totals()
         if status.state in ("idle", "running"):
-            status.state = "running" if any(not session.done for session in sessions) else "idle"
-        status.tasks = [session.status for session in sessions]
+            status.state = "running" if any(not session.done for session in sessions.values()) else "idle"
+        refused = {number: refused.status for number, refused in self._refused.items()}
+        tasks = refused | {number: session.status for number, session in sessions.items()}
+        status.tasks = [tasks[number] for number in sorted(tasks)]
         status.bytes_sent, status.bytes_received = totals.sent, totals.received
         status.errors = list(self._peer.errors)
         changed = msgspec.json.encode(status)
@@ -212,29 +260,18 @@ class Daemon:
             status.time = time.time()
             self._written = msgspec.json.encode(status)
             write_status(self.home, status)
+        return STATUS
 
-    async def _tidy(self) -> None:
+    async def _tidy(self) -> float:
         """Catch up on rounds that went by, and keep the store within its budget."""
-        while not self._stop.is_set():
-            await self._sleep(1.0)
-            for session in list(self._sessions.values()):
-                if session.finished_rounds <= self._peer.filled.get(session.record.id, 0):
-                    continue
-                try:
-                    await backfill(self._peer, session.record.id)
-                except FolkmootError as error:
-                    self._peer.log("backfill", task=session.record.id, error=str(error))
-            try:
-                await collect(self._peer)
-            except FolkmootError as error:
-                self._peer.complain(str(error))
-
-    async def _sleep(self, seconds: float) -> None:
-        if seconds <= TICK:  # too short to be worth a timer that can be called off
-            await asyncio.sleep(seconds)
-            return
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
+        sessions = list(self._sessions.values())
+        for session in sessions:
+            await self._backfill.catch_up(session.record.id, session.finished_rounds)
+        before = self._peer.store.total()
+        freed = await collect(self._peer, chain.from_iterable(session.in_use() for session in sessions))
+        # With nothing left to give up, looking through the history every second would be for nothing.
+        full = self._peer.store.budget is not None and before > self._peer.store.budget * FULL
+        return TIDY if freed or not full else 10 * TIDY
 
 
 def run(home: Home) -> None:

@@ -88,6 +88,21 @@ class Model(_About, frozen=True, kw_only=True):
     survivors: Bytes32
     signature: Signature
 
+    @classmethod
+    def of(cls, key: Key, statement: Statement, signature: bytes) -> Model:
+        """The message that says this."""
+        return cls(
+            task=key.task,
+            round=key.round,
+            attempt=key.attempt,
+            parent=statement.parent,
+            inputs=statement.inputs,
+            aggregate=statement.aggregate,
+            model=statement.model,
+            survivors=bitmap(statement.survivors),
+            signature=signature,
+        )
+
     @property
     def statement(self) -> Statement:
         """The statement that the signature is over."""

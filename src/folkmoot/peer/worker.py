@@ -140,7 +140,8 @@ class _Worker:
         self._store = store
         self._task: Task | None = None
         self._states: OrderedDict[Hash, tuple[State, Layout]] = OrderedDict()
-        self._data: dict[str, Any] = {}
+        self._data: dict[str, tuple[object, Any]] = {}
+        """For each path the dataset, and the mark of the file it was read from."""
         self._sums: dict[Hash, NDArray[np.int64]] = {}
 
     def answer(self, ask: Ask) -> Answer:
@@ -184,11 +185,16 @@ class _Worker:
 
     def _contribute(self, ask: Contribute) -> Made:
         state, layout = self._state(ask.state)
-        if ask.path not in self._data:
-            self._data[ask.path] = self.task.load(ask.path)
         context = Context(ask.round, ask.seed)
-        shards, norm = make_shards(self.task, state, self._data[ask.path], context, layout, ask.shards)
+        shards, norm = make_shards(self.task, state, self._dataset(ask.path), context, layout, ask.shards)
         return Made(tuple(self._store.put(shard) for shard in shards), norm)
+
+    def _dataset(self, path: str) -> Any:
+        """The dataset at ``path``, read anew when the file has changed."""
+        mark = _mark(path)
+        if path not in self._data or self._data[path][0] != mark:
+            self._data[path] = (mark, self.task.load(path))
+        return self._data[path][1]
 
     def _sum(self, ask: SumUp) -> Summed:
         _, layout = self._state(ask.state)
@@ -233,10 +239,13 @@ def _serve(store: Store, source: BinaryIO, sink: BinaryIO) -> None:
         sink.flush()
 
 
-def _limit_threads() -> None:
-    """One thread a worker: a machine with several peers is not helped by more, and sums stay in one order."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(name, "1")
+def _mark(path: str) -> object:
+    """What changes when a file is written anew; of a folder, when files in it come and go."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None  # the task's own words on what is missing are better
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _die_with_parent() -> None:
@@ -248,7 +257,6 @@ def _die_with_parent() -> None:
 def main() -> None:
     """Serve until standard input closes, which it does when the daemon ends, however it ends."""
     _die_with_parent()
-    _limit_threads()
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the task prints goes to the log, never into the pipe

@@ -17,12 +17,18 @@ from folkmoot import errors
 from folkmoot.digest import Hash
 from folkmoot.errors import FolkmootError, TaskError
 from folkmoot.peer import worker
+from folkmoot.peer.log import make_room
 from folkmoot.peer.worker import Answer, Ask, Failure, Load, Loaded
 
 __all__ = ["Workplace"]
 
 _LENGTH = struct.Struct("<I")
 _ANSWER_LIMIT = 1 << 26
+_MESSAGE_LIMIT = 500
+"""Characters of an error's text that are shown: a task may raise with megabytes."""
+_LAST_SECONDS = 1.0
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""One thread a worker, unless the user says otherwise: a machine with several peers is not helped by more."""
 T = TypeVar("T", bound=Answer)
 
 
@@ -61,8 +67,24 @@ class Workplace:
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
 
+    async def _end(self, process: asyncio.subprocess.Process) -> int | None:
+        """End a worker that broke off; the status it ended with by itself, if it does so within a moment."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _LAST_SECONDS)
+        code = process.returncode
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it started itself goes with it
+        await self.close()
+        return code
+
+    async def rest(self) -> None:
+        """End the worker once it has answered what it was asked; it starts again when it is needed."""
+        async with self._turn:
+            await self.close()
+
     async def _started(self, timeout: float) -> Loaded:
         await self.close()
+        make_room(self._log)
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -72,6 +94,7 @@ class Workplace:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
+                env={**_ENVIRONMENT, **os.environ},
                 start_new_session=True,
             )
         return await self._exchange(Load(self._bundle), Loaded, timeout)
@@ -83,14 +106,14 @@ class Workplace:
         except TimeoutError:
             await self.close()
             what = type(question).__name__.lower()
-            raise TaskError(f"the task's {what} took over {timeout:.0f} s and was ended") from None
+            raise TaskError(f"the task's {what} took over {timeout:.1f} s and was ended") from None
         except asyncio.CancelledError:
             await self.close()
             raise
-        except (OSError, EOFError, msgspec.MsgspecError) as error:
-            code = await self._process.wait() if self._process else None
-            await self.close()
-            raise TaskError(f"the task's worker died (status {code}: {error}); see {self._log}") from None
+        except (OSError, EOFError, msgspec.MsgspecError):
+            code = await self._end(self._process)
+            what = type(question).__name__.lower()
+            raise TaskError(f"the task's worker died in {what} (status {code}); see {self._log}") from None
         if isinstance(reply, Failure):
             raise _as_error(reply)
         if not isinstance(reply, answer):
@@ -110,5 +133,8 @@ class Workplace:
 
 
 def _as_error(failure: Failure) -> FolkmootError:
+    message = " ".join(failure.message.split())
+    if len(message) > _MESSAGE_LIMIT:
+        message = message[:_MESSAGE_LIMIT] + " ..."
     kind = getattr(errors, failure.kind, TaskError)
-    return kind(failure.message) if issubclass(kind, FolkmootError) else TaskError(failure.message)
+    return kind(message) if isinstance(kind, type) and issubclass(kind, FolkmootError) else TaskError(message)

@@ -1,0 +1,127 @@
+"""What a session has its worker compute: contributions, sums, states. What is made is journalled or stored first."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+
+from folkmoot.digest import Hash
+from folkmoot.errors import TaskError
+from folkmoot.ledger.records import TaskRecord
+from folkmoot.peer.context import PeerContext
+from folkmoot.peer.worker import Advance, Advanced, Contribute, Made, Prepare, Prepared, Summed, SumUp
+from folkmoot.peer.workplace import Workplace
+from folkmoot.round import events as ev
+from folkmoot.round.commitment import encode_inputs
+from folkmoot.round.events import Key, Reveal, Statement
+from folkmoot.round.fixed import Layout
+from folkmoot.task import Policy
+
+__all__ = ["Compute"]
+
+LOAD_SECONDS = 120.0
+COMPUTE_SECONDS = 600.0
+GRACE_SECONDS = 2.0
+"""How much longer a training may take that no round waits for any more; ending it costs the warm worker."""
+
+
+class Compute:
+    """One task's computations. They raise ``TaskError`` when the task's code fails, and ``StoreError`` when the disk
+    is full."""
+
+    def __init__(self, record: TaskRecord, peer: PeerContext) -> None:
+        self._record = record
+        self._peer = peer
+        self._workplace = Workplace(peer.store.root, record.bundle, peer.home.path / "worker.log")
+        self._layout: tuple[Hash, Layout] | None = None
+        self._training: tuple[Key, asyncio.Task[Made]] | None = None
+
+    async def start(self) -> tuple[str, Policy]:
+        """Load the task and check it against the ledger; its name and policy. Raises ``TaskError``."""
+        loaded = await self._workplace.load(LOAD_SECONDS)
+        policy, record = loaded.policy, self._record
+        terms = (policy.rounds, policy.min_members, policy.start)
+        windows = (policy.train_seconds, policy.exchange_seconds, policy.final_seconds)
+        pinned = (record.rounds, record.min_members, record.start_members)
+        if terms != pinned or windows != (record.train_seconds, record.exchange_seconds, record.final_seconds):
+            raise TaskError("it is refused: the ledger's terms differ from its bundle's policy")
+        genesis = await self._workplace.ask(Prepare(None), Prepared, LOAD_SECONDS)
+        if genesis.state != record.genesis:
+            raise TaskError("it is refused: its first state on the ledger is not what its bundle makes")
+        return loaded.name, policy
+
+    async def close(self) -> None:
+        """End the worker."""
+        await self._workplace.close()
+
+    async def rest(self) -> None:
+        """End the worker when it has done what it was asked."""
+        await self._workplace.rest()
+
+    async def layout(self, key: Key, parent: Hash) -> Layout:
+        """How contributions from ``parent`` look."""
+        if self._layout is None or self._layout[0] != parent:
+            if self._training is not None and self._training[0] != key:
+                await self._end_training()
+            prepared = await self._workplace.ask(Prepare(parent), Prepared, COMPUTE_SECONDS)
+            self._layout = (parent, prepared.layout)
+        return self._layout[1]
+
+    async def train(self, action: ev.Train, path: str, shards: int, seconds: float | None) -> tuple[Reveal, float]:
+        """The own contribution and its norm: the journalled one, that of an earlier attempt under a new salt, or,
+        if there are ``seconds`` left for it, a new one."""
+        journal, key = self._peer.journal, action.key
+        if (own := journal.own(key)) is not None and self._on_disk(own[0], shards):
+            return own
+        if self._training is not None and seconds is not None:
+            await asyncio.wait({self._training[1]})
+        if (earlier := journal.earlier(key, action.parent)) is not None and self._on_disk(earlier[0], shards):
+            parts, norm = earlier[0].shards, earlier[1]
+        elif seconds is None:
+            raise TaskError("commits are closed, and what was committed is not on this disk any more")
+        else:
+            seed = self._peer.training_seed(self._record.bundle, key.round)
+            made = await self._contribute(key, Contribute(action.parent, path, key.round, seed, shards), seconds)
+            parts, norm = made.shards, made.norm
+        reveal = Reveal(secrets.token_bytes(32), parts)
+        journal.remember(key, action.parent, reveal, norm)
+        return reveal, norm
+
+    def _on_disk(self, reveal: Reveal, shards: int) -> bool:
+        return len(reveal.shards) == shards and all(map(self._peer.store.has, reveal.shards))
+
+    async def _contribute(self, key: Key, ask: Contribute, seconds: float) -> Made:
+        training = asyncio.ensure_future(self._workplace.ask(ask, Made, seconds))
+        self._training = mine = (key, training)
+        try:
+            return await training
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise TaskError(f"the training of round {key.round} was ended: the others went on without it") from None
+        finally:
+            if self._training is mine:
+                self._training = None
+
+    async def _end_training(self) -> None:
+        """Have the worker free: what it trains for is past."""
+        if self._training is not None:
+            _, training = self._training
+            await asyncio.wait({training}, timeout=GRACE_SECONDS)
+            training.cancel()
+
+    async def sums(self, parent: Hash, shards: int, blobs: Mapping[int, tuple[Hash, ...]]) -> dict[int, Hash]:
+        """The sum of each of these shards. Commits are closed by now, so a training still under way is ended."""
+        await self._end_training()
+        summed = await self._workplace.ask(SumUp(parent, shards, dict(blobs)), Summed, COMPUTE_SECONDS)
+        return summed.sums
+
+    async def update(self, action: ev.Update) -> tuple[Statement, Mapping[str, float]]:
+        """The outcome of the round, with its blobs on disk, and the moot's metrics of the parent."""
+        inputs = self._peer.store.put(encode_inputs(action.inputs))
+        ask = Advance(action.parent, len(action.inputs), action.sums)
+        made = await self._workplace.ask(ask, Advanced, COMPUTE_SECONDS)
+        survivors = sum(1 << m for m in action.inputs)
+        return Statement(action.parent, inputs, made.aggregate, made.model, survivors), made.metrics

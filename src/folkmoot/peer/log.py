@@ -1,0 +1,52 @@
+"""A peer's log: one JSON object a line, in one file that is set aside when it has grown large."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+__all__ = ["Log", "make_room"]
+
+LOG_BYTES = 16 << 20
+"""A log of this size is renamed to ``NAME.1``, in place of the one before, and a new one begun."""
+
+
+class Log:
+    """The log at ``path``. Writing never raises: a full disk must not end the peer that complains about it."""
+
+    def __init__(self, path: Path, *, most: int = LOG_BYTES) -> None:
+        self._path = path
+        self._most = most
+        self._file = path.open("ab", buffering=0)
+        self._size = self._file.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def write(self, event: str, **fields: object) -> None:
+        """One line: the time in Unix seconds, what happened, and the fields."""
+        record: Mapping[str, object] = {"time": round(time.time(), 3), "event": event, **fields}
+        line = msgspec.json.encode(record, enc_hook=str) + b"\n"
+        with contextlib.suppress(OSError, ValueError):
+            if self._size + len(line) > self._most:
+                self._turn_over()
+            self._size += self._file.write(line) or 0
+
+    def _turn_over(self) -> None:
+        self._file.close()
+        os.replace(self._path, f"{self._path}.1")
+        self._file = self._path.open("ab", buffering=0)
+        self._size = 0
+
+
+def make_room(path: Path, *, most: int = LOG_BYTES) -> None:
+    """Set a log aside that others write to, if it has grown large; they open it anew afterwards."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_size > most:
+            os.replace(path, f"{path}.1")
