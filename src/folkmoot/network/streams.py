@@ -24,8 +24,10 @@ __all__ = ["BodyReader", "Codec", "PeerRefused", "Reply", "explain", "give_up", 
 
 _HEADER = struct.Struct("<IQ")
 _FIRST_READ = 64 << 10
-_READ = 1 << 20
-_SLICE = 1 << 18
+_SLICE = 1 << 20
+_TOO_LONG = "TooLong"
+_AT_END = "ClosedStream"
+"""What iroh's errors say, which have no codes, of a stream longer than asked for, and of one read to its end."""
 
 BROKE_PROTOCOL = 2
 """The code that a stream is reset with when its frame broke the rules."""
@@ -133,21 +135,29 @@ class BodyReader:
             raise ProtocolError(f"a body of {self.size} bytes did not come within {self._patience:.0f} s") from error
 
     async def _collect(self) -> bytes:
-        pieces, self._start = [self._start], b""
-        got = len(pieces[0])
-        while got < self.size:
-            # One more than is missing: a sender that goes on is found out.
-            piece = await self._stream.read(min(_READ, self.size - got + 1))
-            if not piece:
-                raise ProtocolError(f"the body ended after {got} of {self.size} bytes")
-            pieces.append(piece)
-            got += len(piece)
-            # A stream that always has bytes ready would keep everyone else waiting.
-            await asyncio.sleep(0)
-        if got > self.size:
+        start, self._start = self._start, b""
+        if len(start) == self.size:
+            return start
+        if len(start) > self.size:
             raise ProtocolError(f"the body goes on after the {self.size} bytes announced")
+        # One call for all of it: each call into iroh costs as much as copying some hundred kilobytes.
+        rest = await self._rest(self.size - len(start))
+        if len(start) + len(rest) < self.size:
+            raise ProtocolError(f"the body ended after {len(start) + len(rest)} of {self.size} bytes")
         self.complete = True
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return b"".join((start, rest)) if start else rest
+
+    async def _rest(self, most: int) -> bytes:
+        """What is left of the stream. Raises ``ProtocolError`` if it is more than ``most`` bytes."""
+        try:
+            return await self._stream.read_to_end(most)
+        except IrohError as error:
+            reason = explain(error)
+            if _TOO_LONG in reason:
+                raise ProtocolError(f"the body goes on after the {self.size} bytes announced") from error
+            if _AT_END in reason:
+                return b""
+            raise
 
 
 def size_of(body: Body) -> int:
