@@ -25,7 +25,7 @@ from folkmoot.round.reduce import sum_shards
 from folkmoot.task import Policy
 
 TICK = 0.3
-OUR_FAULT = ("signature", "quorum", "signer", "holdings", "hash is empty", "not in the snapshot")
+OUR_FAULT = ("signature", "no quorum", "signer", "holdings", "hash is empty", "not in the snapshot")
 """Reasons of the contract that no honest peer may ever earn; others only say that the ledger moved meanwhile."""
 
 
