@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from folkmoot.errors import IntegrityError, TaskError
 from folkmoot.round import fixed
 from folkmoot.round.fixed import Layout
-from folkmoot.task.protocol import Context, State, Task
+from folkmoot.task.protocol import Context, Contribution, State, Task
 
 __all__ = ["layout_of", "make_shards", "next_state", "sum_shards"]
 
@@ -32,6 +32,8 @@ def make_shards(
     """
     metrics = task.evaluate(state, data) if layout.metrics else {}
     contribution = task.contribute(state, data, context)
+    if not isinstance(contribution, Contribution):
+        raise TaskError(f"the task's contribute must return a Contribution, not a {type(contribution).__name__}")
     values, side = fixed.quantise(contribution, metrics, layout)
     squares = sum(float(np.square(array).sum()) for array in contribution.arrays.values())
     return fixed.encode_shards(values, side, layout, shards), float(np.sqrt(squares))
