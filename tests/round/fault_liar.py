@@ -9,8 +9,9 @@ import contextlib
 from dataclasses import replace
 
 from fault_ledger import Refused
-from fault_peer import Peer, Pull, Push, Shown, sign
+from fault_peer import Peer
 from fault_task import contribution
+from fault_words import Pull, Push, Shown, sign
 from fault_world import Reply, Then
 
 from folkmoot.digest import blob_hash

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from random import Random
 
-from fault_ledger import Ledger, Refused, account_of, key_of
+from fault_ledger import Ledger, Refused
 from fault_task import contribution, opened, updated
+from fault_words import (
+    Blob,
+    Diary,
+    Disk,
+    Pull,
+    Push,
+    Shown,
+    address_bytes,
+    check,
+    model_digest,
+    share,
+    sign,
+)
 from fault_world import Clock, Network, Reply, Then
 
 from folkmoot.digest import Hash, blob_hash
@@ -20,65 +32,12 @@ from folkmoot.round.commitment import encode_hashes, encode_inputs
 from folkmoot.round.events import Action, Event, Key, Reveal, Statement
 from folkmoot.round.fixed import Layout
 from folkmoot.round.machine import RoundMachine
-from folkmoot.round.plan import Plan
 from folkmoot.round.reduce import sum_shards
 from folkmoot.task import Policy
 
 TICK = 0.3
 OUR_FAULT = ("signature", "no quorum", "signer", "holdings", "hash is empty", "not in the snapshot")
 """Reasons of the contract that no honest peer may ever earn; others only say that the ledger moved meanwhile."""
-
-
-# ---- what peers say to each other ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Push:
-    key: Key
-    reveal: Reveal
-    shards: Mapping[int, bytes]
-
-
-@dataclass(frozen=True)
-class Pull:
-    key: Key
-    contributor: int
-    wanted: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Shown:
-    reveal: Reveal
-    shards: Mapping[int, bytes]
-
-
-@dataclass(frozen=True)
-class Blob:
-    name: Hash
-
-
-@dataclass
-class Disk:
-    """What a crash leaves."""
-
-    blobs: dict[Hash, bytes] = field(default_factory=dict)
-    journal: dict[Key, tuple[Hash, Reveal]] = field(default_factory=dict)
-
-    def put(self, data: bytes) -> Hash:
-        name = blob_hash(data)
-        self.blobs[name] = data
-        return name
-
-
-@dataclass
-class Diary:
-    """What all peers did, for the judges."""
-
-    statements: dict[Key, dict[int, set[Statement]]] = field(default_factory=dict)
-    complaints: list[str] = field(default_factory=list)
-    """What an honest peer holds against an honest peer: always a bug."""
-    complete: dict[tuple[Key, int, int], float] = field(default_factory=dict)
-    """When a peer had all its shards of a contributor."""
 
 
 class Peer:
@@ -345,7 +304,7 @@ class Peer:
         assert self.machine is not None
         held = self.held.setdefault((key, contributor), set())
         held.add(shard)
-        if self.machine.key == key and self.machine.plan and held.issuperset(_share(self.machine.plan, self.index)):
+        if self.machine.key == key and self.machine.plan and held.issuperset(share(self.machine.plan, self.index)):
             self.diary.complete.setdefault((key, self.index, contributor), self.clock.now)
 
     def blame(self, sender: int, error: Exception) -> None:
@@ -411,7 +370,7 @@ class Peer:
         self.say_model(action.to, action.key, action.statement)
 
     def say_model(self, to: int, key: Key, statement: Statement) -> None:
-        signature = sign(self.index, _model_digest(self.ledger, key, statement))
+        signature = sign(self.index, model_digest(self.ledger, key, statement))
         self.deliver(to, ev.ModelReceived(key, self.index, statement, signature))
 
     # ---- what others send ------------------------------------------------------------------------------------
@@ -462,40 +421,11 @@ class Peer:
         try:
             if isinstance(event, ev.HoldingReceived):
                 digest = statements.holding_digest(self.ledger.domain, *event.key, event.contributors)
-                _check(event.member, sender, digest, event.signature)
+                check(event.member, sender, digest, event.signature)
             elif isinstance(event, ev.ModelReceived):
-                _check(event.member, sender, _model_digest(self.ledger, event.key, event.statement), event.signature)
+                check(event.member, sender, model_digest(self.ledger, event.key, event.statement), event.signature)
             elif not isinstance(event, ev.SumsReceived) or event.member != sender:
                 raise ProtocolError("that is no word of the sender's")
             self.feed(event)
         except (FolkmootError, OverflowError, ValueError) as error:
             self.blame(sender, error)
-
-
-@functools.cache
-def address_bytes(member: int) -> bytes:
-    return bytes.fromhex(account_of(member)[2:])
-
-
-@functools.lru_cache(maxsize=256)
-def _share(plan: Plan, member: int) -> tuple[int, ...]:
-    return plan.held_by(member)
-
-
-@functools.lru_cache(maxsize=1 << 14)
-def sign(member: int, digest: bytes) -> bytes:
-    return statements.sign(key_of(member), digest)
-
-
-@functools.lru_cache(maxsize=1 << 14)
-def _recover(digest: bytes, signature: bytes) -> str:
-    return statements.recover(digest, signature)
-
-
-def _check(member: int, sender: int, digest: bytes, signature: bytes) -> None:
-    if member != sender or _recover(digest, signature) != account_of(member):
-        raise IntegrityError("the signature is not the sender's")
-
-
-def _model_digest(ledger: Ledger, key: Key, s: Statement) -> bytes:
-    return statements.model_digest(ledger.domain, *key, s.parent, s.inputs, s.aggregate, s.model, s.survivors)

@@ -12,8 +12,9 @@ from random import Random
 
 from fault_ledger import Ledger
 from fault_liar import LIES, Liar
-from fault_peer import Diary, Peer, address_bytes
+from fault_peer import Peer
 from fault_task import GENESIS, replay
+from fault_words import Diary, address_bytes
 from fault_world import Clock, Network, Weather
 
 from folkmoot.digest import Hash, blob_hash
@@ -23,7 +24,7 @@ from folkmoot.round.view import Phase, faults, members_of
 from folkmoot.task import Policy
 
 START = 1_000_000.0
-BOUND = 1_500.0
+BOUND = 600.0
 """Virtual seconds within which a healed moot finishes: liars may spoil attempts, whose windows double."""
 
 

@@ -1,0 +1,93 @@
+"""What peers in virtual time say to each other, sign and keep, and what the judges know of it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fault_ledger import Ledger, account_of, key_of
+
+from folkmoot.digest import Hash, blob_hash
+from folkmoot.errors import IntegrityError
+from folkmoot.ledger import statements
+from folkmoot.round.events import Key, Reveal, Statement
+from folkmoot.round.plan import Plan
+
+
+@dataclass(frozen=True)
+class Push:
+    key: Key
+    reveal: Reveal
+    shards: Mapping[int, bytes]
+
+
+@dataclass(frozen=True)
+class Pull:
+    key: Key
+    contributor: int
+    wanted: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Shown:
+    reveal: Reveal
+    shards: Mapping[int, bytes]
+
+
+@dataclass(frozen=True)
+class Blob:
+    name: Hash
+
+
+@dataclass
+class Disk:
+    """What a crash leaves."""
+
+    blobs: dict[Hash, bytes] = field(default_factory=dict)
+    journal: dict[Key, tuple[Hash, Reveal]] = field(default_factory=dict)
+
+    def put(self, data: bytes) -> Hash:
+        name = blob_hash(data)
+        self.blobs[name] = data
+        return name
+
+
+@dataclass
+class Diary:
+    """What all peers did, for the judges."""
+
+    statements: dict[Key, dict[int, set[Statement]]] = field(default_factory=dict)
+    complaints: list[str] = field(default_factory=list)
+    """What an honest peer holds against an honest peer: always a bug."""
+    complete: dict[tuple[Key, int, int], float] = field(default_factory=dict)
+    """When a peer had all its shards of a contributor."""
+
+
+@functools.cache
+def address_bytes(member: int) -> bytes:
+    return bytes.fromhex(account_of(member)[2:])
+
+
+@functools.lru_cache(maxsize=256)
+def share(plan: Plan, member: int) -> tuple[int, ...]:
+    return plan.held_by(member)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def sign(member: int, digest: bytes) -> bytes:
+    return statements.sign(key_of(member), digest)
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _recover(digest: bytes, signature: bytes) -> str:
+    return statements.recover(digest, signature)
+
+
+def check(member: int, sender: int, digest: bytes, signature: bytes) -> None:
+    if member != sender or _recover(digest, signature) != account_of(member):
+        raise IntegrityError("the signature is not the sender's")
+
+
+def model_digest(ledger: Ledger, key: Key, s: Statement) -> bytes:
+    return statements.model_digest(ledger.domain, *key, s.parent, s.inputs, s.aggregate, s.model, s.survivors)
