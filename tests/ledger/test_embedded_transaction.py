@@ -1,12 +1,13 @@
 import pytest
 import rlp
+from eth_account import Account
 from eth_utils.address import to_checksum_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_chain import account
 
 from folkmoot.errors import LedgerRefused
-from folkmoot.ledger.transaction import GAS_LIMIT, RAW_LIMIT, decode
+from folkmoot.ledger.transaction import GAS_LIMIT, RAW_LIMIT, decode, sign_1559, sign_legacy
 
 CHAIN = 7
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -54,6 +55,26 @@ def test_a_signed_transaction_reads_back_as_it_was_signed(nonce, gas, fee, data,
     assert found.kind == (0 if old else 2)
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    key=st.integers(1, ORDER - 1).map(lambda number: number.to_bytes(32, "big")),
+    chain_id=st.integers(1, 2**52),
+    nonce=st.integers(0, 2**63),
+    gas=st.integers(1, GAS_LIMIT),
+    fees=st.tuples(st.integers(0, 2**64), st.integers(0, 2**64)).map(sorted),
+    data=st.binary(max_size=300),
+    to=st.one_of(st.none(), st.binary(min_size=20, max_size=20).map(to_checksum_address)),
+)
+def test_what_is_signed_here_is_what_eth_account_signs_to_the_byte(key, chain_id, nonce, gas, fees, data, to):
+    priority, most = fees
+    common = {"chainId": chain_id, "nonce": nonce, "gas": gas, "value": 0, "data": data} | ({"to": to} if to else {})
+    old = Account.sign_transaction(common | {"gasPrice": most}, key).raw_transaction
+    assert sign_legacy(key, chain_id, nonce, to, data, gas=gas, gas_price=most) == bytes(old)
+    new = Account.sign_transaction(common | {"maxFeePerGas": most, "maxPriorityFeePerGas": priority}, key)
+    fees = {"max_fee": most, "max_priority_fee": priority}
+    assert sign_1559(key, chain_id, nonce, to, data, gas=gas, **fees) == bytes(new.raw_transaction)
+
+
 @pytest.mark.parametrize(
     ("raw", "complaint"),
     [
@@ -96,8 +117,10 @@ def test_a_second_encoding_of_a_valid_transaction_is_refused():
         decode(rewritten(10, b""), CHAIN)
     with pytest.raises(LedgerRefused, match="an address has 20"):
         decode(rewritten(5, b"\x01" * 19), CHAIN)
-    with pytest.raises(LedgerRefused, match="is a list"):
+    with pytest.raises(LedgerRefused, match="field 7 of the transaction is a list"):
         decode(rewritten(7, []), CHAIN)
+    with pytest.raises(LedgerRefused, match="field 8 of the transaction is a string"):
+        decode(rewritten(8, b""), CHAIN)
 
 
 @settings(max_examples=300, deadline=None)

@@ -8,8 +8,9 @@ from web3.exceptions import BlockNotFound, ContractLogicError, TransactionNotFou
 
 from folkmoot.errors import ChainError, LedgerRefused
 from folkmoot.ledger import jsonrpc
+from folkmoot.ledger.chain import open_chain
 from folkmoot.ledger.chainfile import create_chain
-from folkmoot.ledger.embedded import EmbeddedProvider, open_chain
+from folkmoot.ledger.embedded import EmbeddedProvider
 
 
 @pytest.fixture
@@ -223,9 +224,11 @@ def interrupt(*_):
 def test_a_chain_is_opened_by_path_or_url(tmp_path):
     path = tmp_path / "a ledger #1?"
     assert create_chain(path, genesis_time=GENESIS) > 2**50
-    assert open_chain(str(path)).eth.block_number == 0
-    assert open_chain(f"sqlite:{path}").eth.get_block(0)["timestamp"] == GENESIS
-    assert open_chain("http://127.0.0.1:1/").provider.endpoint_uri == "http://127.0.0.1:1/"
+    assert open_chain(str(path)).head() == 0
+    found = open_chain(f"sqlite:{path}")
+    assert int(found.rpc("eth_getBlockByNumber", "0x0", False)["timestamp"], 16) == GENESIS
+    assert found.embedded
+    assert not open_chain("http://127.0.0.1:1/").embedded
     with pytest.raises(ChainError, match="a chain is a file"):
         open_chain("ftp://example.org/ledger")
 

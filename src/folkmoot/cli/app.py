@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from folkmoot.cli import datasets, demo, history, members, running, tasks
-from folkmoot.cli.light import spare_key_files
 from folkmoot.errors import FolkmootError
 
 __all__ = ["app", "main"]
@@ -65,7 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     debug = _DEBUG in words
     # The flag may stand anywhere, also behind the verb, where people add it when something went wrong.
     words = [_DEBUG] * debug + [word for word in words if word != _DEBUG]
-    spare_key_files()
     try:
         app(words, prog_name="folkmoot")
     except FolkmootError as error:

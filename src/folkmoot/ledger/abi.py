@@ -11,11 +11,9 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
-from eth_abi.abi import decode, encode
-from eth_hash.auto import keccak
-from eth_utils.address import to_checksum_address
-
 from folkmoot.errors import ChainError
+from folkmoot.keccak import keccak
+from folkmoot.ledger.codec import decode, encode
 from folkmoot.ledger.records import Commit, Dataset, Final, Member, MootRecord, Phase, RoundView, TaskRecord
 
 __all__ = [
@@ -96,22 +94,18 @@ def words(data: bytes, count: int) -> list[int]:
 def encode_call(name: str, *arguments: Any) -> bytes:
     """Calldata for the function ``name``. Raises ``ValueError`` on arguments its types cannot hold."""
     selector, types = _FUNCTIONS[name]
-    return selector + _encode(types, arguments)
+    return selector + encode(types, arguments)
 
 
 def encode_constructor(*arguments: Any) -> bytes:
     """Initcode that deploys a moot with these constructor arguments."""
-    return CREATION + _encode(_CONSTRUCTOR, arguments)
-
-
-def _encode(types: Sequence[str], arguments: Sequence[Any]) -> bytes:
-    return encode(types, arguments) if types else b""
+    return CREATION + encode(_CONSTRUCTOR, arguments)
 
 
 def _decode(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
     try:
         return decode(types, data)
-    except Exception as error:
+    except ValueError as error:
         raise ChainError(_not_a_moot(len(data))) from error
 
 
@@ -125,7 +119,7 @@ def _not_a_moot(size: int) -> str:
 def decode_about(data: bytes) -> MootRecord:
     """The answer of ``about()``."""
     name, seats, voucher, born = _decode(["bytes", "uint256", "address", "uint256"], data)
-    return MootRecord(_text(name), seats, to_checksum_address(voucher), born)
+    return MootRecord(_text(name), seats, voucher, born)
 
 
 @lru_cache(maxsize=32)
@@ -133,7 +127,7 @@ def decode_members(start: int, data: bytes) -> tuple[Member, ...]:
     """The answer of ``members(start)``."""
     (rows,) = _decode([_MEMBER], data)
     return tuple(
-        Member(start + i, to_checksum_address(account), _text(name), endpoint, exchange, binding, _hints(raw))
+        Member(start + i, account, _text(name), endpoint, exchange, binding, _hints(raw))
         for i, (account, name, endpoint, exchange, binding, raw) in enumerate(rows)
     )
 
@@ -192,7 +186,7 @@ def decode_final(topics: Sequence[bytes], data: bytes, block: int) -> Final:
         aggregate=aggregate,
         model=model,
         survivors=survivors,
-        commits=tuple(commits),
+        commits=commits,
         signers=signers,
         signatures=tuple(signatures[at : at + 65] for at in range(0, len(signatures), 65)),
         members=members,
@@ -214,7 +208,7 @@ def revert_reason(output: bytes) -> str | None:
         return None
     try:
         (reason,) = decode(["bytes"], output[4:])
-    except Exception:
+    except ValueError:
         return None
     return _text(reason)
 

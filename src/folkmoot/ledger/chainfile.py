@@ -22,9 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from eth_hash.auto import keccak
-
 from folkmoot.errors import ChainError, IntegrityError
+from folkmoot.keccak import keccak
 
 __all__ = ["Block", "ChainFile", "Meta", "create_chain", "genesis_hash", "make_block", "write_genesis"]
 

@@ -13,15 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-from web3 import HTTPProvider, Web3
 from web3.providers.base import JSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
-from folkmoot.errors import ChainError, FolkmootError
 from folkmoot.ledger import jsonrpc
 from folkmoot.ledger.replica import Replica
 
-__all__ = ["EmbeddedProvider", "open_chain"]
+__all__ = ["EmbeddedProvider"]
 
 
 class EmbeddedProvider(JSONBaseProvider):
@@ -74,30 +72,9 @@ class EmbeddedProvider(JSONBaseProvider):
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """Answer one JSON-RPC request; errors come back as JSON-RPC errors."""
-        response: dict[str, Any] = {"jsonrpc": "2.0", "id": next(self.request_counter)}
-        try:
-            response["result"] = jsonrpc.answer(self.replica, str(method), list(params or ()))
-        except jsonrpc.RequestError as error:
-            response["error"] = {"code": error.code, "message": str(error)}
-        except FolkmootError as error:
-            response["error"] = jsonrpc.error_of(error)
-        return cast(RPCResponse, response)
+        head = {"jsonrpc": "2.0", "id": next(self.request_counter)}
+        return cast(RPCResponse, head | jsonrpc.respond(self.replica, str(method), params or ()))
 
     def is_connected(self, show_traceback: bool = False) -> bool:
         """Whether the ledger file is still there."""
         return self.path.is_file()
-
-
-def open_chain(url: str) -> Web3:
-    """A Web3 on the chain at ``url``: a ledger file's path, ``sqlite:PATH``, or a node's ``http(s)://`` address.
-
-    Raises ChainError if there is no ledger file at the path. A node is first spoken to when it is first used.
-    """
-    if url.startswith(("http://", "https://")):
-        return Web3(HTTPProvider(url))
-    scheme, separator, rest = url.partition(":")
-    if separator and scheme == "sqlite":
-        return Web3(EmbeddedProvider(rest))
-    if separator and rest.startswith("//"):
-        raise ChainError(f"{url}: a chain is a file, sqlite:PATH, http://... or https://...")
-    return Web3(EmbeddedProvider(url))

@@ -18,12 +18,11 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from eth_abi.abi import decode as abi_decode
-from eth_abi.exceptions import DecodingError
-from eth_hash.auto import keccak
 from pyrevm import EVM, AccountInfo, BlockEnv, CfgEnv, Env, ExecutionResult, JournalCheckpoint
 
 from folkmoot.errors import ChainError, LedgerRefused
+from folkmoot.keccak import keccak
+from folkmoot.ledger.codec import decode as abi_decode
 from folkmoot.ledger.transaction import GAS_LIMIT, Transaction
 
 __all__ = ["ZERO", "Account", "Log", "Machine", "Outcome", "Reverted", "account"]
@@ -233,7 +232,7 @@ def _reason(data: bytes) -> str:
             return str(abi_decode(["string"], data[4:])[0])
         if data[:4] == b"\x4e\x48\x7b\x71":
             return f"the contract panicked with code {abi_decode(['uint256'], data[4:])[0]:#x}"
-    except (DecodingError, UnicodeDecodeError):
+    except ValueError:
         pass
     return f"the contract reverted with 0x{data.hex()}" if data else "the contract reverted without a reason"
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from eth_hash.auto import keccak
-from eth_utils.address import to_checksum_address
-
 from folkmoot.errors import FolkmootError, LedgerRefused
+from folkmoot.keccak import keccak
+from folkmoot.ledger.address import checksum_address
 from folkmoot.ledger.chainfile import Block
 from folkmoot.ledger.evm import ZERO, Log, Reverted
 from folkmoot.ledger.replica import FoundLog, Replica
 from folkmoot.ledger.transaction import GAS_LIMIT, Transaction
 
-__all__ = ["RequestError", "answer", "error_of"]
+__all__ = ["respond"]
 
 _NO_HASH = "0x" + "00" * 32
 _NO_UNCLES = "0x1dcc4de8dec75d7aab85b567b6ccd41ad312451b948a7413f0a142fd40d49347"
 _REVERTED, _FAILED, _BAD_PARAMETERS, _UNKNOWN_METHOD = 3, -32000, -32602, -32601
 
 
-class RequestError(Exception):
+class _RequestError(Exception):
     """A request that cannot be answered, with its JSON-RPC error code."""
 
     def __init__(self, code: int, message: str):
@@ -29,19 +28,27 @@ class RequestError(Exception):
         self.code = code
 
 
-def answer(chain: Replica, method: str, parameters: list[Any]) -> Any:
-    """The result of one request. Raises RequestError, or the FolkmootError that the chain raised."""
+def respond(chain: Replica, method: str, parameters: Sequence[Any]) -> dict[str, Any]:
+    """The response to one request: ``result``, or ``error`` with code and message."""
+    try:
+        return {"result": _answer(chain, method, parameters)}
+    except _RequestError as error:
+        return {"error": {"code": error.code, "message": str(error)}}
+    except FolkmootError as error:
+        return {"error": _error_of(error)}
+
+
+def _answer(chain: Replica, method: str, parameters: Sequence[Any]) -> Any:
     handler = _METHODS.get(method)
     if handler is None:
-        raise RequestError(_UNKNOWN_METHOD, f"the embedded chain does not answer {method}")
+        raise _RequestError(_UNKNOWN_METHOD, f"the embedded chain does not answer {method}")
     try:
         return handler(chain, *parameters)
     except (TypeError, ValueError, KeyError, AttributeError, IndexError, OverflowError) as error:
-        raise RequestError(_BAD_PARAMETERS, f"{method}: bad parameters: {error}") from error
+        raise _RequestError(_BAD_PARAMETERS, f"{method}: bad parameters: {error}") from error
 
 
-def error_of(error: FolkmootError) -> dict[str, Any]:
-    """The JSON-RPC error object for what the chain raised."""
+def _error_of(error: FolkmootError) -> dict[str, Any]:
     if isinstance(error, Reverted):
         found: dict[str, Any] = {"code": _REVERTED, "message": f"execution reverted: {error}"}
         return {**found, "data": "0x" + error.data.hex()} if error.data else found
@@ -118,8 +125,8 @@ def _transaction(transaction: Transaction, block: Block) -> dict[str, Any]:
         "blockHash": _hex(block.hash),
         "blockNumber": hex(block.number),
         "transactionIndex": "0x0",
-        "from": to_checksum_address(transaction.sender),
-        "to": to_checksum_address(transaction.to) if transaction.to else None,
+        "from": checksum_address(transaction.sender),
+        "to": checksum_address(transaction.to) if transaction.to else None,
         "value": "0x0",
         "gas": hex(transaction.gas),
         "gasPrice": "0x0",
@@ -146,9 +153,9 @@ def _receipt(chain: Replica, wanted: str) -> dict[str, Any] | None:
         "transactionIndex": "0x0",
         "blockHash": _hex(block.hash),
         "blockNumber": hex(block.number),
-        "from": to_checksum_address(transaction.sender),
-        "to": to_checksum_address(transaction.to) if transaction.to else None,
-        "contractAddress": to_checksum_address(record.created) if record.created else None,
+        "from": checksum_address(transaction.sender),
+        "to": checksum_address(transaction.to) if transaction.to else None,
+        "contractAddress": checksum_address(record.created) if record.created else None,
         "status": "0x1",  # a transaction that does not succeed is refused, never recorded
         "type": hex(transaction.kind),
         "gasUsed": hex(record.gas),
@@ -164,7 +171,7 @@ def _get_logs(chain: Replica, query: dict[str, Any]) -> list[dict[str, Any]]:
     if query.get("blockHash"):
         block = _block_by_hash(chain, query["blockHash"])
         if block is None:
-            raise RequestError(_FAILED, f"there is no block {query['blockHash']}")
+            raise _RequestError(_FAILED, f"there is no block {query['blockHash']}")
         first = last = int(block["number"], 16)
     else:
         first, last = (_number(chain, query.get(bound) or "latest") for bound in ("fromBlock", "toBlock"))
@@ -186,7 +193,7 @@ def _get_logs(chain: Replica, query: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _log(log: FoundLog, block: Block, transaction_hash: bytes) -> dict[str, Any]:
     return {
-        "address": to_checksum_address(log.address),
+        "address": checksum_address(log.address),
         "topics": [_hex(topic) for topic in log.topics],
         "data": _hex(log.data),
         "blockNumber": hex(block.number),
@@ -226,7 +233,7 @@ def _succeeds(chain: Replica, call: dict[str, Any], gas: int) -> bool:
 
 def _view(chain: Replica, call: dict[str, Any]) -> tuple[bytes, int]:
     if _quantity(call.get("value", 0)):
-        raise RequestError(_FAILED, "this chain has no coins: value must be 0")
+        raise _RequestError(_FAILED, "this chain has no coins: value must be 0")
     data = _data(call.get("data") or call.get("input") or "0x")
     gas = min(_quantity(call["gas"]), GAS_LIMIT) if call.get("gas") else GAS_LIMIT
     return chain.view(call.get("from") or ZERO, call.get("to") or None, data, gas)
@@ -265,13 +272,13 @@ def _newest(chain: Replica, tag: Any) -> None:
     if isinstance(tag, dict):  # EIP-1898
         tag = tag.get("blockNumber") or _number_of_hash(chain, tag["blockHash"])
     if _number(chain, tag) != chain.number:
-        raise RequestError(_FAILED, f"the state at block {tag} is not kept; only the newest block's is")
+        raise _RequestError(_FAILED, f"the state at block {tag} is not kept; only the newest block's is")
 
 
 def _number_of_hash(chain: Replica, wanted: str) -> str:
     number = chain.find(_data(wanted))
     if number is None:
-        raise RequestError(_FAILED, f"there is no block {wanted}")
+        raise _RequestError(_FAILED, f"there is no block {wanted}")
     return hex(number)
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TypeVar
-
-from eth_account.signers.local import LocalAccount
-from eth_utils.address import to_checksum_address
-from web3 import Web3
+from typing import TYPE_CHECKING, TypeVar
 
 from folkmoot.errors import ChainError, LedgerRefused, LocalError
 from folkmoot.ledger import abi
+from folkmoot.ledger.address import checksum_address
+from folkmoot.ledger.chain import Chain, Log
 from folkmoot.ledger.records import (
     Commit,
     Dataset,
@@ -24,8 +22,12 @@ from folkmoot.ledger.records import (
     Terms,
     bitmap_of,
 )
+from folkmoot.ledger.signer import Keyed
 from folkmoot.ledger.statements import Domain, sign, voucher_digest
-from folkmoot.ledger.transact import Chain, Log, Sender
+from folkmoot.ledger.transact import Sender
+
+if TYPE_CHECKING:
+    from web3 import Web3
 
 __all__ = ["Moot"]
 
@@ -33,35 +35,37 @@ _Row = TypeVar("_Row")
 
 
 class Moot:
-    """One moot, reached through ``w3``; ``signer`` pays for and signs its transactions, and may be left out to read.
+    """One moot, reached through ``chain``; ``signer`` pays for and signs its transactions, and may be left out to read.
+
+    ``chain`` is what ``open_chain`` gives, or any ``Web3``.
 
     Every method raises ``ChainError`` when the chain cannot be reached or holds no such contract, and
     ``LedgerRefused`` with the contract's reason when it refuses. Reads ask the chain each time. Writes wait until
     the transaction stands in a block; one thread at a time gets to send.
     """
 
-    def __init__(self, w3: Web3, address: str, signer: LocalAccount | None = None) -> None:
-        self.address: str = to_checksum_address(address)
-        self.w3 = w3
-        self._chain = Chain(w3)
+    def __init__(self, chain: Chain | Web3, address: str, signer: Keyed | None = None) -> None:
+        self.address: str = checksum_address(address)
+        self._chain = chain if isinstance(chain, Chain) else Chain(chain)
         self._sender = None if signer is None else Sender(self._chain, signer)
         self._index: int | None = None
         self._seen: dict[tuple[int, int], int] = {}
 
     @classmethod
     def deploy(
-        cls, w3: Web3, signer: LocalAccount, *, name: str, seats: int, voucher: str, founder: JoinFields
+        cls, chain: Chain | Web3, signer: Keyed, *, name: str, seats: int, voucher: str, founder: JoinFields
     ) -> Moot:
         """Found a moot. The account of ``signer`` becomes member 0.
 
         ``voucher`` is the address of the key whose signature admits members until there are ``seats``.
         """
-        what = abi.encode_constructor(_name(name), seats, to_checksum_address(voucher), *_fields(founder))
-        sender = Sender(Chain(w3), signer)
+        what = abi.encode_constructor(_name(name), seats, checksum_address(voucher), *_fields(founder))
+        reached = chain if isinstance(chain, Chain) else Chain(chain)
+        sender = Sender(reached, signer)
         receipt = sender.receipt(sender.send(None, what))
         if receipt.contract is None:
             raise ChainError("the chain gave no address for the new moot")
-        return cls(w3, receipt.contract, signer)
+        return cls(reached, receipt.contract, signer)
 
     # ---- the chain -----------------------------------------------------------------------------------------
 
@@ -69,6 +73,11 @@ class Moot:
     def chain_id(self) -> int:
         """The chain's id, part of every signed statement."""
         return self._chain.id
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the chain is an embedded one: it answers within microseconds, and what it took is final."""
+        return self._chain.embedded
 
     @cached_property
     def domain(self) -> Domain:
@@ -123,7 +132,7 @@ class Moot:
 
     def invite(self, voucher: str) -> bool:
         """Vote that the holder of the key behind the address ``voucher`` may join; whether it may, with this vote."""
-        log = self._event(abi.INVITED, self._send("invite", to_checksum_address(voucher)))
+        log = self._event(abi.INVITED, self._send("invite", checksum_address(voucher)))
         return abi.words(log.data, 1) == [1]
 
     def announce(self, addresses: Sequence[str]) -> None:

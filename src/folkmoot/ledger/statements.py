@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from coincurve import PrivateKey, PublicKey
-from eth_hash.auto import keccak
-from eth_utils.address import to_checksum_address
 
 from folkmoot.errors import IntegrityError
+from folkmoot.keccak import keccak
+from folkmoot.ledger.address import checksum_address
 
 __all__ = [
     "SIGNATURE_BYTES",
@@ -103,12 +103,12 @@ def recover(digest: bytes, signature: bytes) -> str:
         point = PublicKey.from_signature_and_message(compact, digest, hasher=None).format(compressed=False)
     except Exception as error:  # coincurve raises plain Exception and ValueError alike
         raise IntegrityError(f"the signature is not one: {error}") from None
-    return _checksummed(keccak(point[1:])[12:])
+    return checksum_address(keccak(point[1:])[12:])
 
 
 def address_of(key: bytes) -> str:
     """The checksummed address of the private key ``key``."""
-    return _checksummed(keccak(PrivateKey(key).public_key.format(compressed=False)[1:])[12:])
+    return checksum_address(keccak(PrivateKey(key).public_key.format(compressed=False)[1:])[12:])
 
 
 def _digest(domain: Domain, *words: bytes) -> bytes:
@@ -119,11 +119,6 @@ def _digest(domain: Domain, *words: bytes) -> bytes:
 def _separator(domain: Domain) -> bytes:
     words = (_DOMAIN_TYPE, _NAME, _VERSION, _word(domain.chain_id), _account(domain.contract))
     return keccak(b"".join(words))
-
-
-@lru_cache(maxsize=4096)
-def _checksummed(address: bytes) -> str:
-    return to_checksum_address(address)
 
 
 def _word(value: int) -> bytes:

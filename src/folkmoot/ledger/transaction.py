@@ -1,22 +1,24 @@
-"""A signed transaction, from the bytes that stand on the ledger.
+"""A signed transaction: made, and read from the bytes that stand on the ledger.
 
-Two kinds are taken: type 2 (EIP-1559) and legacy with a chain id (EIP-155). Fees may say what they like, since
+Two kinds there are: type 2 (EIP-1559) and legacy with a chain id (EIP-155). Fees may say what they like, since
 the embedded chain has no coins. Every field must be in its one canonical form (no leading zeros, the lower ``s`` of
 EIP-2), so nobody can make a second valid encoding of someone else's transaction.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import rlp  # type: ignore[import-untyped]
 from coincurve import PublicKey
-from eth_hash.auto import keccak
-from rlp.codec import length_prefix  # type: ignore[import-untyped]
 
 from folkmoot.errors import LedgerRefused
+from folkmoot.keccak import keccak
+from folkmoot.ledger import rlp
+from folkmoot.ledger.rlp import shortest
+from folkmoot.ledger.statements import sign
 
-__all__ = ["GAS_LIMIT", "RAW_LIMIT", "Transaction", "decode"]
+__all__ = ["GAS_LIMIT", "RAW_LIMIT", "Transaction", "decode", "sign_1559", "sign_legacy"]
 
 GAS_LIMIT = 30_000_000
 """Gas one transaction (and so one block) may use."""
@@ -50,6 +52,26 @@ class Transaction:
     s: int
 
 
+def sign_legacy(
+    key: bytes, chain_id: int, nonce: int, to: str | None, data: bytes, *, gas: int, gas_price: int
+) -> bytes:
+    """A raw legacy transaction (EIP-155) signed by ``key`` (32 bytes). ``to`` is an address; None makes a contract."""
+    fields = [shortest(nonce), shortest(gas_price), shortest(gas), _receiver(to), b"", data]
+    signature = sign(key, _legacy_digest(fields, chain_id))
+    v = shortest(signature[64] + 8 + 2 * chain_id)
+    return rlp.encode([*fields, v, *_halves(signature)])
+
+
+def sign_1559(
+    key: bytes, chain_id: int, nonce: int, to: str | None, data: bytes, *, gas: int, max_fee: int, max_priority_fee: int
+) -> bytes:
+    """A raw type 2 transaction (EIP-1559) signed by ``key``, without an access list. Fees are wei a unit of gas."""
+    numbers = map(shortest, (chain_id, nonce, max_priority_fee, max_fee, gas))
+    fields: list[rlp.Tree] = [*numbers, _receiver(to), b"", data, ()]
+    signature = sign(key, _1559_digest(fields))
+    return b"\x02" + rlp.encode([*fields, shortest(signature[64] - 27), *_halves(signature)])
+
+
 def decode(raw: bytes, chain_id: int) -> Transaction:
     """The transaction that ``raw`` holds, signed for the chain ``chain_id``.
 
@@ -69,14 +91,14 @@ def decode(raw: bytes, chain_id: int) -> Transaction:
 
 
 def _decode_1559(raw: bytes, chain_id: int) -> Transaction:
-    fields = _fields(raw[1:], 12)
+    fields = _fields(raw[1:], 12, accesses=8)
     chain, nonce, priority, fee, gas, value, v, r, s = map(_int, fields[:5] + fields[6:7] + fields[9:])
     if fields[8]:
         raise LedgerRefused("access lists are not taken; leave accessList empty")
     if v > 1:
         raise LedgerRefused(f"the signature's parity is {v}; it is 0 or 1")
     _check_chain(chain, chain_id)
-    digest = keccak(b"\x02" + _signed_list(raw[1:], fields, b""))
+    digest = _1559_digest([*fields[:8], ()])
     return _checked(raw, digest, nonce, fields[5], value, gas, fields[7], 2, fee, priority, (v, v, r, s))
 
 
@@ -86,9 +108,17 @@ def _decode_legacy(raw: bytes, chain_id: int) -> Transaction:
     if v < 35:
         raise LedgerRefused("the transaction is signed for no particular chain; sign it with a chain id (EIP-155)")
     _check_chain((v - 35) // 2, chain_id)
-    digest = keccak(_signed_list(raw, fields, rlp.encode(chain_id) + b"\x80\x80"))
+    digest = _legacy_digest(fields[:6], chain_id)
     parity = (v - 35) % 2
     return _checked(raw, digest, nonce, fields[3], value, gas, fields[5], 0, fee, fee, (parity, v, r, s))
+
+
+def _legacy_digest(fields: Sequence[rlp.Tree], chain_id: int) -> bytes:
+    return keccak(rlp.encode([*fields, shortest(chain_id), b"", b""]))
+
+
+def _1559_digest(fields: Sequence[rlp.Tree]) -> bytes:
+    return keccak(b"\x02" + rlp.encode(fields))
 
 
 def _checked(
@@ -135,17 +165,18 @@ def _check_chain(claimed: int, chain_id: int) -> None:
         raise LedgerRefused(f"the transaction is signed for chain {claimed}; this is chain {chain_id}")
 
 
-def _fields(encoded: bytes, count: int) -> list[bytes]:
+def _fields(encoded: bytes, count: int, accesses: int | None = None) -> list[bytes]:
+    """The payloads of the list's items; all are strings, but for the one at ``accesses``, which is a list."""
     try:
-        fields = rlp.decode(encoded, strict=True)
-    except (rlp.exceptions.RLPException, IndexError, RecursionError) as error:
+        items = rlp.decode_list(encoded)
+    except ValueError as error:
         raise LedgerRefused(f"the transaction is not RLP: {error}") from None
-    if not isinstance(fields, list) or len(fields) != count:
+    if len(items) != count:
         raise LedgerRefused(f"the transaction is not a list of {count} fields")
-    for place, field in enumerate(fields):
-        if not isinstance(field, bytes) and not (count == 12 and place == 8):
-            raise LedgerRefused(f"field {place} of the transaction is a list")
-    return fields
+    for place, item in enumerate(items):
+        if item.is_list != (place == accesses):
+            raise LedgerRefused(f"field {place} of the transaction is a {'list' if item.is_list else 'string'}")
+    return [item.payload for item in items]
 
 
 def _int(field: bytes) -> int:
@@ -154,16 +185,10 @@ def _int(field: bytes) -> int:
     return int.from_bytes(field, "big")
 
 
-def _signed_list(encoded: bytes, fields: list[bytes], instead: bytes) -> bytes:
-    """The RLP list ``encoded`` with ``instead`` for its last three items, the signature.
-
-    What was signed are the other items exactly as they stand, so splice them: encoding again takes ten times as long.
-    """
-    header = 1 if encoded[0] < 0xF8 else encoded[0] - 0xF6
-    body = encoded[header : len(encoded) - sum(map(_item_length, fields[-3:]))] + instead
-    return bytes(length_prefix(len(body), 0xC0) + body)
+def _receiver(to: str | None) -> bytes:
+    return b"" if to is None else bytes.fromhex(to.removeprefix("0x"))
 
 
-def _item_length(item: bytes) -> int:
-    """Bytes the RLP encoding of a string below 56 bytes has."""
-    return 1 if len(item) == 1 and item[0] < 0x80 else 1 + len(item)
+def _halves(signature: bytes) -> tuple[bytes, bytes]:
+    """r and s, without leading zeros."""
+    return signature[:32].lstrip(b"\0"), signature[32:64].lstrip(b"\0")

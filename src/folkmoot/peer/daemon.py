@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import time
@@ -15,7 +16,6 @@ from typing import Any
 import msgspec
 
 from folkmoot.errors import FolkmootError, LocalError, NetworkError
-from folkmoot.ledger import EmbeddedProvider
 from folkmoot.ledger.records import Member, TaskRecord
 from folkmoot.network import BlobMessage, BodyReader, Message, Node, Reply, serve_blobs
 from folkmoot.peer.backfill import FULL, Backfill, collect
@@ -59,7 +59,7 @@ class Daemon:
     def __init__(self, home: Home) -> None:
         self.home = home
         self._moot = home.moot()
-        self._embedded = isinstance(self._moot.w3.provider, EmbeddedProvider)
+        self._embedded = self._moot.embedded
         self._node = Node(home.identity.endpoint_secret, BlobMessage | RoundMessage)
         self._sessions: dict[int, TaskSession] = {}
         self._refused: dict[int, _Refused] = {}
@@ -284,5 +284,8 @@ def run(home: Home) -> None:
             loop.add_signal_handler(name, daemon.stop)
         await daemon.run()
 
+    # What was imported stays for good: looking through it again and again cost a tenth of a busy peer's time.
+    gc.collect()
+    gc.freeze()
     with home.lock():
         asyncio.run(main())

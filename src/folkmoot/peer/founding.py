@@ -6,11 +6,10 @@ import secrets
 import time
 from pathlib import Path
 
-from eth_account import Account
-
 from folkmoot.errors import LocalError
 from folkmoot.ledger import Moot, create_chain, open_chain
 from folkmoot.ledger.records import JoinFields
+from folkmoot.ledger.statements import address_of
 from folkmoot.peer.home import Config, Home
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.ticket import Ticket
@@ -33,7 +32,7 @@ def found(
         create_chain(where, genesis_time=int(time.time()))
     chain = open_chain(where)
     voucher = secrets.token_bytes(32)
-    address = Account.from_key(voucher).address
+    address = address_of(voucher)
     moot = Moot.deploy(chain, keys.account, name=name, seats=seats, voucher=address, founder=_fields(keys, member))
     home.write_config(Config(name=member, ledger=where, contract=moot.address))
     return home, Ticket(where, bytes.fromhex(moot.address[2:]), voucher)
@@ -75,7 +74,7 @@ def vote(home: Home, ticket: Ticket | None = None) -> tuple[Ticket, bool]:
     given = ticket or Ticket(home.config.ledger, contract, secrets.token_bytes(32))
     if given.contract != contract:
         raise LocalError("this ticket is for another moot")
-    return given, home.moot().invite(Account.from_key(given.voucher).address)
+    return given, home.moot().invite(address_of(given.voucher))
 
 
 def _fields(keys: Identity, name: str) -> JoinFields:

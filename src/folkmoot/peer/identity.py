@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -22,13 +23,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from eth_account import Account
-from eth_account.hdaccount.mnemonic import Mnemonic
-from eth_account.signers.local import LocalAccount
 
 from folkmoot.errors import IntegrityError, LocalError
 from folkmoot.ledger.records import Member
+from folkmoot.ledger.signer import Signer
 from folkmoot.peer.durable import write_once
+
+if TYPE_CHECKING:
+    from eth_account.hdaccount.mnemonic import Mnemonic
 
 __all__ = ["SEED_BYTES", "WORDS", "Identity", "check_binding"]
 
@@ -82,7 +84,7 @@ class Identity:
 
     def words(self) -> str:
         """The seed as 24 words of the English BIP-39 list, checksum included."""
-        return Mnemonic().to_mnemonic(self.seed)
+        return _mnemonic().to_mnemonic(self.seed)
 
     @classmethod
     def load(cls, path: Path) -> Identity:
@@ -122,13 +124,12 @@ class Identity:
             raise LocalError(f"cannot write the identity {path}: {error.strerror}") from None
 
     @cached_property
-    def account(self) -> LocalAccount:
+    def account(self) -> Signer:
         """The EVM account (secp256k1) that signs transactions and EIP-712 statements."""
         # 48 bytes reduced modulo the order: the bias is below 2**-128, and zero cannot come out.
         wide = int.from_bytes(self._derive(b"evm secp256k1 key", 48))
         key = wide % (_SECP256K1_ORDER - 1) + 1
-        account: LocalAccount = Account.from_key(key.to_bytes(32))
-        return account
+        return Signer(key.to_bytes(32))
 
     @cached_property
     def endpoint_secret(self) -> bytes:
@@ -182,7 +183,7 @@ def _binding_message(address: str, exchange: bytes) -> bytes:
 
 def _seed_of(words: Sequence[str]) -> bytes:
     """Entropy from 24 BIP-39 words: 11 bits each, the last 8 bits the checksum."""
-    index = {word: i for i, word in enumerate(Mnemonic().wordlist)}
+    index = {word: i for i, word in enumerate(_mnemonic().wordlist)}
     bits = 0
     for place, word in enumerate(words, start=1):
         if word not in index:
@@ -194,6 +195,13 @@ def _seed_of(words: Sequence[str]) -> bytes:
     if hashlib.sha256(seed).digest()[0] != check:
         raise LocalError("the backup's checksum is wrong: a word is mistaken or two are swapped; compare")
     return seed
+
+
+def _mnemonic() -> Mnemonic:
+    """The word list. Its package takes most of a second to import, and is needed on the day of a backup only."""
+    from eth_account.hdaccount.mnemonic import Mnemonic
+
+    return Mnemonic()
 
 
 def _checksum(seed: bytes) -> str:

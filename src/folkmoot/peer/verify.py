@@ -14,13 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from hexbytes import HexBytes
 from numpy.typing import NDArray
-from web3 import Web3
 
 from folkmoot.digest import Hash, blob_hash
 from folkmoot.errors import IntegrityError, LocalError, StoreError
-from folkmoot.ledger import EmbeddedProvider, Moot, open_chain, statements, verify_chain
+from folkmoot.ledger import Chain, Moot, open_chain, statements, verify_chain
 from folkmoot.ledger.records import Final, Member, TaskRecord, members_of, quorum
 from folkmoot.peer.identity import check_binding
 from folkmoot.round import fixed
@@ -101,7 +99,6 @@ def _chain(ledger: Path | str, report: VerifyReport) -> Iterator[Callable[[str |
             if Path(f"{path}{suffix}").exists():
                 shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
         chain = open_chain(str(copy))
-        assert isinstance(chain.provider, EmbeddedProvider)
         yield lambda contract: Moot(chain, contract or _first_contract(chain))
 
 
@@ -111,11 +108,12 @@ def _given(contract: str | None) -> str:
     return contract
 
 
-def _first_contract(chain: Web3) -> str:
+def _first_contract(chain: Chain) -> str:
     """The address of the contract that the chain's first transaction made."""
-    first = chain.eth.get_block(1, full_transactions=False)["transactions"][0]
-    address = chain.eth.get_transaction_receipt(HexBytes(first))["contractAddress"]  # type: ignore[arg-type]
-    if address is None:
+    first = chain.rpc("eth_getBlockByNumber", hex(1), False)
+    receipt = first and chain.rpc("eth_getTransactionReceipt", first["transactions"][0])
+    address = receipt and receipt["contractAddress"]
+    if not address:
         raise LocalError("this ledger does not begin with a moot; name the contract with --contract")
     return str(address)
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import msgspec
-from eth_hash.auto import keccak
 
 from folkmoot.digest import HASH_BYTES, Hash
 from folkmoot.errors import IntegrityError
+from folkmoot.keccak import keccak
 from folkmoot.round.events import Reveal
 
 __all__ = ["commit_hash", "contribution_root", "decode_hashes", "decode_inputs", "encode_hashes", "encode_inputs"]
