@@ -1,7 +1,7 @@
 """Keccak-256 (the padding before FIPS 202), by which Ethereum names everything.
 
-The package safe-pysha3 answers in 2 us and has wheels for Linux only; elsewhere pycryptodome does, which web3 brings. It
-takes 12 us, and 40 ms to be imported.
+The package safe-pysha3 answers in 2 us, and has wheels for Linux only. Elsewhere pycryptodome does, which web3 brings:
+in 12 us, and after 40 ms of importing.
 """
 
 from __future__ import annotations
