@@ -8,6 +8,7 @@ hashes travel in the pipe. Run as ``python -m folkmoot.peer.worker STORE``.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import struct
@@ -149,6 +150,8 @@ class _Worker:
             self._states.clear()
             self._data.clear()
             self._task = load_task(self._store.get(ask.bundle))
+            gc.collect()
+            gc.freeze()  # what the task imported stays; collections need not look through it
             return Loaded(self._task.name, self._task.policy)
         if isinstance(ask, Prepare):
             return self._prepare(ask)

@@ -20,6 +20,8 @@ class Timing:
     """Until what should have been pushed is asked for; grows by half with each asking, up to 30 times as long."""
     stagger: float = 0.5
     """Until the next member in turn is asked to post."""
+    grace: float = 0.2
+    """Until a quorum's signatures are posted without those of the other survivors."""
 
 
 @dataclass

@@ -393,6 +393,12 @@ class RoundMachine:
                 by_statement.setdefault(statement, {})[member] = signature
         for statement, signatures in by_statement.items():
             if len(signatures) >= need:
+                # A survivor that is still computing would have to fetch the state it is about to make, and the next
+                # round waits for it in any case: so it gets a moment.
+                enough = attempt.done.setdefault("quorum", self._now)
+                late = any(m not in signatures for m in members_of(view.survivors & view.members))
+                if late and self._now < enough + self._timing.grace:
+                    return
                 post = PostFinal(attempt.key, statement, signatures)
                 attempt.once("final", actions, post, now=self._now, every=4 * self._timing.stagger)
                 return
