@@ -19,7 +19,6 @@ from typing import Any, TypeVar
 import msgspec
 
 import folkmoot
-
 from folkmoot.digest import Hash
 from folkmoot.ledger import Moot, Phase, RoundView
 from folkmoot.ledger.records import Final
@@ -300,3 +299,23 @@ def heart_task(path: Path, *, rounds: int = 4) -> Path:
         text = text.replace(old, new)
     path.write_text(text)
     return path
+
+
+def children(pid: int) -> set[int]:
+    """The processes that a process has started and that are still there."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                state, parent, *_ = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(parent) == pid and state != "Z":
+                    found.add(int(entry.name))
+    return found
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process that is not just waiting to be buried."""
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

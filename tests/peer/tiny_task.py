@@ -45,6 +45,7 @@ class Tiny:
         if wrong == "raise":
             raise RuntimeError("the sky fell")
         if wrong == "hang":
+            print("hang", flush=True)
             time.sleep(3600)
         if wrong == "die":
             os._exit(3)
