@@ -20,7 +20,6 @@ from folkmoot.task import Policy
 
 __all__ = ["Compute"]
 
-LOAD_SECONDS = 120.0
 COMPUTE_SECONDS = 600.0
 GRACE_SECONDS = 2.0
 """How much longer a training may take that no round waits for any more; ending it costs the warm worker."""
@@ -39,14 +38,14 @@ class Compute:
 
     async def start(self) -> tuple[str, Policy]:
         """Load the task and check it against the ledger; its name and policy. Raises ``TaskError``."""
-        loaded = await self._workplace.load(LOAD_SECONDS)
+        loaded = await self._workplace.load()
         policy, record = loaded.policy, self._record
         terms = (policy.rounds, policy.min_members, policy.start)
         windows = (policy.train_seconds, policy.exchange_seconds, policy.final_seconds)
         pinned = (record.rounds, record.min_members, record.start_members)
         if terms != pinned or windows != (record.train_seconds, record.exchange_seconds, record.final_seconds):
             raise TaskError("it is refused: the ledger's terms differ from its bundle's policy")
-        genesis = await self._workplace.ask(Prepare(None), Prepared, LOAD_SECONDS)
+        genesis = await self._workplace.ask(Prepare(None), Prepared, COMPUTE_SECONDS)
         if genesis.state != record.genesis:
             raise TaskError("it is refused: its first state on the ledger is not what its bundle makes")
         return loaded.name, policy

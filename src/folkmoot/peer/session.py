@@ -240,6 +240,7 @@ class TaskSession:
             if path is None:
                 raise TaskError("no live grant covers this task and a dataset on this machine")
             reveal, norm = await self._compute.train(action, path, self._open.shards(), self._time_to_train(action.key))
+            self._peer.log("trained", task=action.key.task, round=action.key.round, norm=norm)
             if self._key == action.key:
                 self.status.norm = norm
                 self._open.in_use.update(reveal.shards)
@@ -257,13 +258,13 @@ class TaskSession:
         await self._until_done(action.key, train_or_tell)
 
     def _time_to_train(self, key: Key) -> float | None:
-        """Seconds until commits close; past the deadline (the moot waits for members) a whole window anew. ``None``
-        when they are closed already."""
+        """Seconds until commits close; ``None`` when they are closed already. When the moot waits for members past the
+        deadline there is a whole window anew, and the longer it waits, the longer a training may take."""
         if self._machine is None or self._machine.may_reveal():
             return None
         window = float(self.record.train_seconds << min(key.attempt, 6))
         left = (self._view.commit_deadline if self._view else 0) - self._peer.now()
-        return left if left > 0 else window
+        return left if left > 0 else max(window, -left)
 
     async def _do_sum(self, action: ev.Sum) -> None:
         view = self._view

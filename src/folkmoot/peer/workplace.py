@@ -22,6 +22,7 @@ from folkmoot.peer.worker import Answer, Ask, Failure, Load, Loaded
 
 __all__ = ["Workplace"]
 
+LOAD_SECONDS = 120.0
 _LENGTH = struct.Struct("<I")
 _ANSWER_LIMIT = 1 << 26
 _MESSAGE_LIMIT = 500
@@ -36,7 +37,7 @@ class Workplace:
     """One task's worker process. It is started when first asked, and again after it died or was ended.
 
     Every question raises ``TaskError`` when the task's code raises, the worker dies, or ``timeout`` seconds pass
-    (the worker is then killed).
+    (the worker is then killed). Starting it and loading the task have ``LOAD_SECONDS`` of their own.
     """
 
     def __init__(self, store: Path, bundle: Hash, log: Path) -> None:
@@ -47,16 +48,16 @@ class Workplace:
         self._turn = asyncio.Lock()
         self._decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
 
-    async def load(self, timeout: float) -> Loaded:
+    async def load(self) -> Loaded:
         """Start the worker and load the task."""
         async with self._turn:
-            return await self._started(timeout)
+            return await self._started()
 
     async def ask(self, question: Ask, answer: type[T], timeout: float) -> T:
         """Ask; the worker is started and the task loaded first where needed."""
         async with self._turn:
             if self._process is None or self._process.returncode is not None:
-                await self._started(timeout)
+                await self._started()
             return await self._exchange(question, answer, timeout)
 
     async def close(self) -> None:
@@ -82,7 +83,7 @@ class Workplace:
         async with self._turn:
             await self.close()
 
-    async def _started(self, timeout: float) -> Loaded:
+    async def _started(self) -> Loaded:
         await self.close()
         make_room(self._log)
         with self._log.open("ab") as log:
@@ -97,7 +98,7 @@ class Workplace:
                 env={**_ENVIRONMENT, **os.environ},
                 start_new_session=True,
             )
-        return await self._exchange(Load(self._bundle), Loaded, timeout)
+        return await self._exchange(Load(self._bundle), Loaded, LOAD_SECONDS)
 
     async def _exchange(self, question: Ask, answer: type[T], timeout: float) -> T:
         assert self._process is not None
