@@ -51,7 +51,7 @@ class Peers:
         home = self._homes[name]
         with self._output(home).open("ab") as output:
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "folkmoot", "run", "--home", str(home.path), "--with-parent"],
+                [sys.executable, "-m", "folkmoot.peer", str(home.path)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,

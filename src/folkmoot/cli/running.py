@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import sys
-import threading
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,22 +17,12 @@ if TYPE_CHECKING:
 
 __all__ = ["run", "status"]
 
-_PATIENCE = 5.0
-"""Seconds that a peer whose parent is gone has for leaving cleanly."""
 
-
-def run(
-    home: HomeOption = DEFAULT_HOME,
-    with_parent: Annotated[
-        bool, typer.Option("--with-parent", help="Leave when standard input ends.", hidden=True)
-    ] = False,
-) -> None:
+def run(home: HomeOption = DEFAULT_HOME) -> None:
     """Run your peer until Ctrl-C: train what you granted, aggregate, store, answer the others."""
     from folkmoot.peer.home import Home
 
     peer = Home.open(home)
-    if with_parent:
-        threading.Thread(target=_leave_with_parent, daemon=True).start()
     from folkmoot.peer.daemon import run as run_daemon
 
     run_daemon(peer)
@@ -114,11 +101,3 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         pass
     return True
-
-
-def _leave_with_parent() -> None:
-    while os.read(sys.stdin.fileno(), 4096):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(_PATIENCE)
-    os._exit(1)
