@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import gc
 import os
 import signal
@@ -53,6 +54,22 @@ class _Refused:
     again: float
 
 
+class _Told(logging.Handler):
+    """Brings what the rooms below have to say, from warnings up, to the peer's log, and mistakes to its status."""
+
+    def __init__(self, peer: PeerContext) -> None:
+        super().__init__(logging.WARNING)
+        self._peer = peer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one record."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, Exception):
+            self._peer.mishap(error, where=record.getMessage())
+        else:
+            self._peer.log("warning", message=record.getMessage())
+
+
 class Daemon:
     """One running peer. ``run`` returns when ``stop`` was called."""
 
@@ -93,9 +110,12 @@ class Daemon:
         self._status.state = "idle"
         steps = (self._look, self._tick, self._report, self._tidy)
         loops = [asyncio.create_task(self._again(step)) for step in steps]
+        told = _Told(peer)
+        logging.getLogger("folkmoot").addHandler(told)
         try:
             await self._stop.wait()
         finally:
+            logging.getLogger("folkmoot").removeHandler(told)
             self._status.state = "stopping"
             for loop in loops:
                 loop.cancel()
@@ -234,9 +254,6 @@ class Daemon:
         except FolkmootError as error:
             self._peer.log("refused a message", member=member, kind=type(message).__name__, reason=str(error))
             raise
-        except Exception as error:
-            self._peer.mishap(error, member=member, kind=type(message).__name__)
-            raise NetworkError("internal error; see the log of this peer") from error
 
     # ---- time and people ---------------------------------------------------------------------------------------
 
