@@ -1,7 +1,7 @@
 """All benchmarks, one after the other: ``python -m benchmarks [--write FILE] [NAME ...]``.
 
-Each compares with a peer or a bound in the same run. ``--write`` puts what was printed into a Markdown file, between its
-two ``measured`` marks.
+Each compares with a peer or a bound in the same run. ``--write`` puts what was printed into a Markdown file, between
+its two ``measured`` marks.
 """
 
 from __future__ import annotations
