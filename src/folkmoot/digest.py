@@ -29,8 +29,7 @@ def chunk_hashes(data: bytes | bytearray | memoryview) -> list[Hash]:
     """The hash of each CHUNK-sized piece of ``data``, in order."""
     view = memoryview(data).cast("B")
     return [
-        blake3(view[at : at + CHUNK], derive_key_context=_CHUNK_CONTEXT).digest()
-        for at in range(0, len(view), CHUNK)
+        blake3(view[at : at + CHUNK], derive_key_context=_CHUNK_CONTEXT).digest() for at in range(0, len(view), CHUNK)
     ]
 
 
