@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from folkmoot.digest import Hash
 from folkmoot.errors import TaskError
 from folkmoot.ledger.records import TaskRecord
+from folkmoot.peer.asks import Advance, Advanced, Contribute, Made, Prepare, Prepared, Summed, SumUp
 from folkmoot.peer.context import PeerContext
-from folkmoot.peer.worker import Advance, Advanced, Contribute, Made, Prepare, Prepared, Summed, SumUp
 from folkmoot.peer.workplace import Workplace
 from folkmoot.round import events as ev
 from folkmoot.round.commitment import encode_inputs
 from folkmoot.round.events import Key, Reveal, Statement
-from folkmoot.round.fixed import Layout
-from folkmoot.task import Policy
+from folkmoot.round.layout import Layout
+from folkmoot.task.policy import Policy
 
 __all__ = ["Compute"]
 

@@ -12,7 +12,7 @@ from folkmoot.peer.context import PeerContext
 from folkmoot.peer.messages import Ack, Pull, Push, Shown, Unavailable
 from folkmoot.round import events as ev
 from folkmoot.round.events import Event, Key, Reveal
-from folkmoot.round.fixed import Layout, check_side, sum_bytes
+from folkmoot.round.layout import Layout, check_side, sum_bytes
 from folkmoot.round.machine import RoundMachine
 
 __all__ = ["Exchange"]

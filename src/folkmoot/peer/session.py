@@ -22,7 +22,7 @@ from folkmoot.peer.messages import Ack, Holding, Model, Pull, Push, Sums, Unavai
 from folkmoot.peer.status import TaskPhase, TaskStatus
 from folkmoot.round import events as ev
 from folkmoot.round.events import Action, Event, Key
-from folkmoot.round.fixed import sum_bytes
+from folkmoot.round.layout import sum_bytes
 from folkmoot.round.machine import RoundMachine
 from folkmoot.round.view import Phase, RoundView
 from folkmoot.task.bundle import BUNDLE_LIMIT

@@ -24,7 +24,7 @@ from folkmoot.peer.identity import check_binding
 from folkmoot.round import fixed
 from folkmoot.round.commitment import commit_hash, contribution_root, decode_hashes, decode_inputs
 from folkmoot.round.events import Reveal
-from folkmoot.round.fixed import Layout
+from folkmoot.round.layout import Layout
 from folkmoot.round.reduce import layout_of, next_state, sum_shards
 from folkmoot.store import Store
 from folkmoot.task import State, Task, load_task, read_state, state_bytes

@@ -16,13 +16,14 @@ import msgspec
 from folkmoot import errors
 from folkmoot.digest import Hash
 from folkmoot.errors import FolkmootError, TaskError
-from folkmoot.peer import worker
+from folkmoot.peer.asks import Answer, Ask, Failure, Load, Loaded
 from folkmoot.peer.log import make_room
-from folkmoot.peer.worker import Answer, Ask, Failure, Load, Loaded
 
 __all__ = ["Workplace"]
 
 LOAD_SECONDS = 120.0
+_WORKER = "folkmoot.peer.worker"
+"""Named, not imported: NumPy and the round's arithmetic are for the worker's process alone."""
 _LENGTH = struct.Struct("<I")
 _ANSWER_LIMIT = 1 << 26
 _MESSAGE_LIMIT = 500
@@ -90,7 +91,7 @@ class Workplace:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                worker.__name__,
+                _WORKER,
                 str(self._store),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

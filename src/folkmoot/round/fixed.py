@@ -14,18 +14,38 @@ members times 2**47 stays below 2**63.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from folkmoot.errors import IntegrityError, TaskError
+from folkmoot.round.layout import (
+    GROW,
+    KEEP,
+    MAX_GROWTH,
+    MAX_MEMBERS,
+    MAX_WEIGHT,
+    SHRINK,
+    SIDE_BITS,
+    SIDE_BOUND,
+    WIDE_EXPONENT,
+    WIDE_VOTE,
+    Layout,
+    check_side,
+    make_layout,
+    packed_bytes,
+    sum_bytes,
+    sum_width,
+)
 from folkmoot.task.protocol import Aggregate, Arrays, Contribution
 
 __all__ = [
+    "GROW",
+    "KEEP",
     "MAX_MEMBERS",
+    "SHRINK",
+    "WIDE_EXPONENT",
     "Layout",
     "add_shard",
     "aggregate",
@@ -37,103 +57,15 @@ __all__ = [
     "make_layout",
     "next_exponents",
     "pack",
+    "packed_bytes",
     "quantise",
     "split_side",
+    "sum_bytes",
     "sum_width",
     "unpack",
 ]
 
 Words = NDArray[np.int64]
-
-MAX_MEMBERS = 256
-WIDE_BITS = 48
-WIDE_EXPONENT = -16
-SIDE_BITS = 48
-SIDE_BOUND = 1 << 46
-MAX_WEIGHT = 1 << 40
-WIDE_VOTE = 64
-SHRINK, KEEP, GROW = -1, 0, 1 << 10
-"""Narrow votes. One word tells both counts apart: all members' shrinking votes together stay below one to grow."""
-MAX_GROWTH = 2
-
-
-class Layout(msgspec.Struct, frozen=True):
-    """Where each word of a contribution lies; follows from the parent state and the task, so everyone has the same.
-
-    Side words, in order: weight, one vote for each array, then the metrics' words.
-    """
-
-    names: tuple[str, ...]
-    shapes: tuple[tuple[int, ...], ...]
-    exponents: tuple[int, ...]
-    """The step of array i is ``2**exponents[i]``."""
-    bits: int
-    """Width of a value word this round."""
-    target_bits: int
-    """Width of a value word once every array has a step; votes aim at it."""
-    metrics: tuple[tuple[str, int], ...]
-    """Name and number of words of each metric, sorted by name."""
-
-    @property
-    def sizes(self) -> tuple[int, ...]:
-        """Number of words of each array."""
-        return tuple(math.prod(shape) for shape in self.shapes)
-
-    @property
-    def values(self) -> int:
-        """Number of value words."""
-        return sum(self.sizes)
-
-    @property
-    def side(self) -> int:
-        """Number of side words."""
-        return 1 + len(self.names) + sum(words for _, words in self.metrics)
-
-    @property
-    def wide(self) -> bool:
-        """Whether some array has no step yet."""
-        return self.bits != self.target_bits
-
-    @property
-    def headroom(self) -> int:
-        """Bits between a contribution's peak and the end of the range that votes aim to leave: the next round's
-        may be larger."""
-        return self.target_bits // 8
-
-    def shard_values(self, shards: int) -> tuple[int, ...]:
-        """Value words in each of ``shards`` shards; shard 0 carries the side words besides."""
-        values = self.values
-        return tuple(values * (s + 1) // shards - values * s // shards for s in range(shards))
-
-    def values_in(self, shard: int, shards: int) -> int:
-        """Value words in one shard of ``shards``."""
-        values = self.values
-        return values * (shard + 1) // shards - values * shard // shards
-
-    def shard_bytes(self, shards: int) -> tuple[int, ...]:
-        """The exact size of each packed shard: what a receiver accepts, no more and no less."""
-        sizes = [packed_bytes(count, self.bits) for count in self.shard_values(shards)]
-        sizes[0] += packed_bytes(self.side, SIDE_BITS)
-        return tuple(sizes)
-
-
-def make_layout(
-    schema: Mapping[str, tuple[int, ...]],
-    exponents: Mapping[str, int],
-    metrics: Mapping[str, int],
-    bits: int,
-) -> Layout:
-    """The layout of the contributions that ``schema`` describes, given the public steps known so far."""
-    names = tuple(sorted(schema))
-    wide = any(name not in exponents for name in names)
-    return Layout(
-        names=names,
-        shapes=tuple(tuple(int(side) for side in schema[name]) for name in names),
-        exponents=tuple(WIDE_EXPONENT if wide else exponents[name] for name in names),
-        bits=WIDE_BITS if wide and bits < WIDE_BITS else bits,
-        target_bits=bits if bits < WIDE_BITS or not wide else bits - 1,
-        metrics=tuple(sorted(metrics.items())),
-    )
 
 
 def quantise(contribution: Contribution, metrics: Mapping[str, Words], layout: Layout) -> tuple[Words, Words]:
@@ -229,41 +161,11 @@ def add_shard(total: Words, data: bytes, shard: int, layout: Layout, shards: int
         total[count:] += unpack(view[at:], layout.side, SIDE_BITS)
 
 
-def check_side(data: bytes | memoryview, layout: Layout, shards: int) -> None:
-    """Check the side words of a received shard 0. Raises ``IntegrityError`` naming the word that breaks its bound."""
-    if len(data) != layout.shard_bytes(shards)[0]:
-        raise IntegrityError(f"shard 0 has {len(data)} bytes where {layout.shard_bytes(shards)[0]} are due")
-    side = unpack(memoryview(data)[len(data) - packed_bytes(layout.side, SIDE_BITS) :], layout.side, SIDE_BITS)
-    if not 1 <= side[0] <= MAX_WEIGHT:
-        raise IntegrityError(f"the contribution claims a weight of {side[0]}; 1 to 2**40 is allowed")
-    votes = side[1 : 1 + len(layout.names)]
-    if not bool(
-        np.all(np.abs(votes) <= WIDE_VOTE)
-        if layout.wide
-        else np.isin(votes, (SHRINK, KEEP, GROW, MAX_GROWTH * GROW)).all()
-    ):
-        raise IntegrityError("the contribution casts a vote on a step that there is not")
-    if int(np.abs(side).max()) >= SIDE_BOUND:
-        raise IntegrityError("a metric word of the contribution is 2**46 or more")
-
-
-def sum_width(bits: int, members: int) -> int:
-    """Bits that hold any sum of ``members`` words of ``bits`` bits, rounded up as ``pack`` needs."""
-    width = bits + max(members - 1, 0).bit_length()
-    return -(-width // 4) * 4 if width <= 32 else -(-width // 8) * 8
-
-
 def encode_sum(total: Words, shard: int, layout: Layout, shards: int, members: int) -> bytes:
     """The packed sum of one shard over ``members`` contributions."""
     values = layout.values_in(shard, shards)
     packed = pack(total[:values], sum_width(layout.bits, members))
     return packed + (pack(total[values:], 64) if shard == 0 else b"")
-
-
-def sum_bytes(shard: int, layout: Layout, shards: int, members: int) -> int:
-    """The exact size of ``encode_sum``'s result."""
-    size = packed_bytes(layout.values_in(shard, shards), sum_width(layout.bits, members))
-    return size + (layout.side * 8 if shard == 0 else 0)
 
 
 def decode_sum(data: bytes, shard: int, layout: Layout, shards: int, members: int) -> Words:
@@ -322,11 +224,6 @@ def _step_change(total: int, members: int, wide: bool) -> int:
     if growing > 0:
         return min(growing, MAX_GROWTH)
     return -1 if growing * GROW - total == members else 0
-
-
-def packed_bytes(count: int, width: int) -> int:
-    """Bytes that ``count`` words of ``width`` bits take."""
-    return -(-count * width // 8)
 
 
 def pack(words: Words, width: int) -> bytes:
