@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
 
@@ -51,13 +50,14 @@ class _Type(Protocol):
     def decode(self, data: bytes, at: int) -> tuple[Any, int]: ...
 
 
-@dataclass(frozen=True)
 class _Number:
     """``uintN``."""
 
-    bits: int
     dynamic = False
     head = _WORD
+
+    def __init__(self, bits: int) -> None:
+        self.bits = bits
 
     def encode(self, value: Any) -> bytes:
         if not isinstance(value, int) or not 0 <= value < 1 << self.bits:
@@ -71,7 +71,6 @@ class _Number:
         return value, at + _WORD
 
 
-@dataclass(frozen=True)
 class _Address:
     """``address``."""
 
@@ -87,13 +86,14 @@ class _Address:
         return checksum_address(bytes(data[at + 12 : at + _WORD])), at + _WORD
 
 
-@dataclass(frozen=True)
 class _Fixed:
     """``bytesN``."""
 
-    size: int
     dynamic = False
     head = _WORD
+
+    def __init__(self, size: int) -> None:
+        self.size = size
 
     def encode(self, value: Any) -> bytes:
         if len(value) != self.size:
@@ -104,13 +104,14 @@ class _Fixed:
         return _padded(data, at, self.size)
 
 
-@dataclass(frozen=True)
 class _Bytes:
     """``bytes``, and ``string`` as UTF-8."""
 
-    text: bool
     dynamic = True
     head = _WORD
+
+    def __init__(self, text: bool) -> None:
+        self.text = text
 
     def encode(self, value: Any) -> bytes:
         raw = value.encode() if self.text else bytes(value)
@@ -121,13 +122,14 @@ class _Bytes:
         return raw.decode() if self.text else raw, end
 
 
-@dataclass(frozen=True)
 class _List:
     """``T[]``: the number of items, then a row of them."""
 
-    item: _Type
     dynamic = True
     head = _WORD
+
+    def __init__(self, item: _Type) -> None:
+        self.item = item
 
     def encode(self, value: Any) -> bytes:
         return len(value).to_bytes(_WORD, "big") + _Row((self.item,) * len(value)).encode(value)
