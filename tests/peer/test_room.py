@@ -1,0 +1,61 @@
+"""Peers whose disk has little room: the others go on, history gives way to the present, and room given is used."""
+
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+import rig
+
+from folkmoot.errors import LocalError
+from folkmoot.round import members_of
+from folkmoot.store import Store
+
+NAMES = ["anna", "bert", "carl", "dora"]
+MEGABYTE = 1 << 20
+
+
+def limit(moot: rig.Rig, *names: str) -> None:
+    for name in names:
+        home = moot.homes[name]
+        home.write_config(msgspec.structs.replace(home.config, blob_budget=MEGABYTE))
+
+
+def test_a_peer_without_room_says_so_the_others_finish_and_room_given_is_used(tmp_path: Path) -> None:
+    first = rig.tiny_task(tmp_path / "task.py", name="first", rounds=4, start_members=4, train_seconds=1, size=20_000)
+    data = rig.tiny_data(tmp_path, NAMES)
+    with rig.moot(tmp_path / "moot", NAMES, start=False) as moot:
+        limit(moot, "dora")
+        moot.start()
+        task = moot.offer(first, data, grant=False)
+        store = Store(moot.homes["dora"].blobs)
+        filling = store.put(os.urandom(MEGABYTE - store.total() - 10_000))
+        moot.grant(task, *NAMES)
+        said = moot.said("dora", "do not fit the store's budget")
+        assert "raise the budget" in said
+        moot.finish(task)
+        assert members_of(moot.finals(task)[-1].survivors) == (0, 1, 2)
+
+        store.delete(filling)
+        second = rig.tiny_task(tmp_path / "task.py", name="second", rounds=2, min_members=4, size=1_000)
+        again = moot.offer(second, data)
+        moot.finish(again)
+        assert [members_of(final.survivors) for final in moot.finals(again)] == [(0, 1, 2, 3)] * 2
+
+
+def test_old_contributions_give_way_when_the_budget_is_used_up(tmp_path: Path) -> None:
+    rounds = 16
+    source = rig.tiny_task(tmp_path / "task.py", rounds=rounds, start_members=4, size=8_000, pause=0.05)
+    with rig.moot(tmp_path / "moot", NAMES, start=False) as moot:
+        limit(moot, *NAMES[:-1])
+        moot.start()
+        task = moot.offer(source, rig.tiny_data(tmp_path, NAMES))
+        model = moot.finish(task)
+        for name in NAMES[:-1]:
+            moot.until(f"{name} has room", lambda name=name: moot.homes[name].store().total() < MEGABYTE)
+            assert any(record["event"] == "collected" for record in moot.log(name))
+            moot.until(f"{name} has the model", lambda name=name: moot.homes[name].store().has(model))
+        with pytest.raises(LocalError, match=r"task 1, round 1: .* is in none of the given stores"):
+            moot.verify("anna")
+        moot.filled(task, "dora")
+        assert moot.verify("dora").models == {task: model}
