@@ -24,7 +24,7 @@ SHARD_LIMIT = 1 << 32
 """Bytes of a shard that a peer will fetch to fill its history."""
 TRIES = 8
 """How often a round's blobs are sought, at doubling intervals, before they count as gone everywhere."""
-FULL, ROOMY = 0.9, 0.8
+FULL, ROOMY = 0.9, 0.75
 """Shares of the budget: above the first blobs are given up until the second is reached."""
 SPARE_SECONDS = 600.0
 
@@ -74,15 +74,16 @@ class Backfill:
         due = {round for round, gap in gaps.items() if gap.again <= now}
         if finished <= seen and not due:
             return
-        for final in await self._peer.ledger(self._peer.moot.finals, task, min(due, default=seen + 1)):
+        finals = await self._peer.ledger(self._peer.moot.finals, task, min(due, default=seen + 1))
+        for final in reversed(finals):  # where there is no room for all, the newest are worth most
             if final.round > seen or final.round in due:
-                await self._fill(final, gaps)
-                seen = self._seen[task] = max(seen, final.round)
+                await self._fill(final, gaps, spare=final is not finals[-1])
                 await asyncio.sleep(0)  # a long history must not hold the round under way up
+        seen = self._seen[task] = max((seen, *(final.round for final in finals[-1:])))
         self._peer.journal.fill(task, min(gaps, default=seen + 1) - 1)
 
-    async def _fill(self, final: Final, gaps: dict[int, _Gap]) -> None:
-        failure = await self._fetch(final)
+    async def _fill(self, final: Final, gaps: dict[int, _Gap], *, spare: bool) -> None:
+        failure = await self._fetch(final, spare)
         if failure is None:
             gaps.pop(final.round, None)
             return
@@ -93,12 +94,15 @@ class Backfill:
             del gaps[final.round]
             self._peer.log("gone", task=final.task, round=final.round, error=str(failure))
 
-    async def _fetch(self, final: Final) -> FolkmootError | None:
-        """Fetch what is missing behind one round; the last thing that went wrong, if any did."""
+    async def _fetch(self, final: Final, spare: bool) -> FolkmootError | None:
+        """Fetch what is missing behind one round, unless it can be spared and room is short; the last thing that went
+        wrong, if any did."""
         failure: FolkmootError | None = None
         try:
             for name, limit in round_blobs(self._peer, final):
                 if not self._peer.store.has(name):
+                    if spare and self._crowded():
+                        return None
                     try:
                         await self._peer.fetch(name, limit)
                     except NetworkError as error:
@@ -106,6 +110,11 @@ class Backfill:
         except (IntegrityError, StoreError) as error:
             failure = error
         return failure
+
+    def _crowded(self) -> bool:
+        """Whether what is fetched now would soon be given up again."""
+        budget = self._peer.store.budget
+        return budget is not None and self._peer.store.total() > budget * ROOMY
 
 
 async def collect(peer: PeerContext, in_use: Iterable[Hash]) -> int:

@@ -32,7 +32,7 @@ class Compute:
     def __init__(self, record: TaskRecord, peer: PeerContext) -> None:
         self._record = record
         self._peer = peer
-        self._workplace = Workplace(peer.store.root, record.bundle, peer.home.path / "worker.log")
+        self._workplace = Workplace(peer.store, record.bundle, peer.home.path / "worker.log")
         self._layout: tuple[Hash, Layout] | None = None
         self._training: tuple[Key, asyncio.Task[Made]] | None = None
 

@@ -251,6 +251,9 @@ class Daemon:
             raise NetworkError("that task is not open here")
         try:
             return await session.answer(member, message, body)
+        except LocalError as error:
+            self._peer.complain(str(error), task=session.record.id)
+            raise
         except FolkmootError as error:
             self._peer.log("refused a message", member=member, kind=type(message).__name__, reason=str(error))
             raise

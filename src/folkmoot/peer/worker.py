@@ -2,7 +2,7 @@
 
 It holds no key and opens no connection; it is asked over its standard input and answers over its standard
 output, one length-prefixed MessagePack message each way. States and contributions pass through the blob store, so only
-hashes travel in the pipe. Run as ``python -m folkmoot.peer.worker STORE``.
+hashes travel in the pipe. Run as ``python -m folkmoot.peer.worker STORE [BUDGET]``.
 """
 
 from __future__ import annotations
@@ -183,7 +183,8 @@ def main() -> None:
     os.dup2(2, 1)  # what the task prints goes to the log, never into the pipe
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    _serve(Store(Path(sys.argv[1])), source, sink)
+    path, *budget = sys.argv[1:]
+    _serve(Store(Path(path), budget=int(budget[0]) if budget else None), source, sink)
 
 
 if __name__ == "__main__":

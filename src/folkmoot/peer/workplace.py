@@ -18,6 +18,7 @@ from folkmoot.digest import Hash
 from folkmoot.errors import FolkmootError, TaskError
 from folkmoot.peer.asks import Answer, Ask, Failure, Load, Loaded
 from folkmoot.peer.log import make_room
+from folkmoot.store import Store
 
 __all__ = ["Workplace"]
 
@@ -41,7 +42,7 @@ class Workplace:
     (the worker is then killed). Starting it and loading the task have ``LOAD_SECONDS`` of their own.
     """
 
-    def __init__(self, store: Path, bundle: Hash, log: Path) -> None:
+    def __init__(self, store: Store, bundle: Hash, log: Path) -> None:
         self._store = store
         self._bundle = bundle
         self._log = log
@@ -92,7 +93,8 @@ class Workplace:
                 sys.executable,
                 "-m",
                 _WORKER,
-                str(self._store),
+                str(self._store.root),
+                *(() if self._store.budget is None else (str(self._store.budget),)),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
