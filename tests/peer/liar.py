@@ -17,7 +17,7 @@ from folkmoot.network import BlobMessage, BodyReader, Message, Node, Reply
 from folkmoot.peer.messages import Ack, Holding, Model, Pull, Push, RoundMessage, Shown, bitmap
 from folkmoot.round.commitment import commit_hash, contribution_root
 from folkmoot.round.events import Key, Reveal, Statement
-from folkmoot.round.fixed import Layout
+from folkmoot.round.layout import Layout
 from folkmoot.round.reduce import layout_of, make_shards
 from folkmoot.task import Context, load_task, read_state
 

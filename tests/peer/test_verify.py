@@ -130,7 +130,7 @@ def is_state(content: bytes) -> bool:
 
 def test_a_folder_that_is_no_store_and_a_missing_ledger_are_named(copy: Copy, tmp_path: Path) -> None:
     with pytest.raises(LocalError, match="is not a peer's store of blobs"):
-        verify(copy.ledger, None, [tmp_path])
+        verify(copy.ledger, None, [tmp_path / "nowhere"])
     with pytest.raises(LocalError, match=r"there is no ledger file .*nowhere"):
         verify(tmp_path / "nowhere", None, [copy.store])
 
