@@ -11,7 +11,6 @@ import signal
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -19,7 +18,7 @@ import msgspec
 from folkmoot.errors import FolkmootError, LocalError, NetworkError
 from folkmoot.ledger.records import Member, TaskRecord
 from folkmoot.network import BlobMessage, BodyReader, Message, Node, Reply, serve_blobs
-from folkmoot.peer.backfill import FULL, Backfill, collect
+from folkmoot.peer.backfill import FULL, ROOMY, Backfill, collect
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.home import Home
 from folkmoot.peer.identity import check_binding
@@ -108,7 +107,7 @@ class Daemon:
         self._node.serve(self._answer)
         peer.log("started", pid=os.getpid(), member=me.index, addresses=self._node.addresses())
         self._status.state = "idle"
-        steps = (self._look, self._tick, self._report, self._tidy)
+        steps = (self._look, self._tick, self._report, self._catch_up, self._tidy)
         loops = [asyncio.create_task(self._again(step)) for step in steps]
         told = _Told(peer)
         logging.getLogger("folkmoot").addHandler(told)
@@ -252,8 +251,9 @@ class Daemon:
         try:
             return await session.answer(member, message, body)
         except LocalError as error:
+            # Our own trouble, told here: where it lies on this disk is nobody else's business.
             self._peer.complain(str(error), task=session.record.id)
-            raise
+            raise NetworkError("this peer cannot take that now") from None
         except FolkmootError as error:
             self._peer.log("refused a message", member=member, kind=type(message).__name__, reason=str(error))
             raise
@@ -282,16 +282,21 @@ class Daemon:
             write_status(self.home, status)
         return STATUS
 
-    async def _tidy(self) -> float:
-        """Catch up on rounds that went by, and keep the store within its budget."""
-        sessions = list(self._sessions.values())
-        for session in sessions:
+    async def _catch_up(self) -> float:
+        """Fetch what is missing behind rounds that went by."""
+        for session in list(self._sessions.values()):
             await self._backfill.catch_up(session.record.id, session.finished_rounds)
-        before = self._peer.store.total()
-        freed = await collect(self._peer, chain.from_iterable(session.in_use() for session in sessions))
+        return TIDY
+
+    async def _tidy(self) -> float:
+        """Keep the store within its budget."""
+        store = self._peer.store
+        share = 0.0 if store.budget is None else store.total() / store.budget
+        in_use = (name for session in self._sessions.values() for name in session.in_use())
+        if await collect(self._peer, in_use) or ROOMY < share <= FULL:
+            return TIDY / 4  # a small store fills quickly
         # With nothing left to give up, looking through the history every second would be for nothing.
-        full = self._peer.store.budget is not None and before > self._peer.store.budget * FULL
-        return TIDY if freed or not full else 10 * TIDY
+        return TIDY if share <= FULL else 10 * TIDY
 
 
 def run(home: Home) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folkmoot.digest import Hash, blob_hash
-from folkmoot.errors import IntegrityError, LocalError, StoreError
+from folkmoot.errors import IntegrityError, LocalError, StoreError, TaskError
 from folkmoot.ledger import Chain, Moot, open_chain, statements, verify_chain
 from folkmoot.ledger.records import Final, Member, TaskRecord, members_of, quorum
 from folkmoot.peer.identity import check_binding
@@ -79,6 +79,8 @@ def verify(
 
 
 def _store(path: Path) -> Store:
+    if (path / "blobs" / "blobs").is_dir():
+        path = path / "blobs"  # the peer's home was named
     if not (path / "blobs").is_dir():
         raise LocalError(f"{path} is not a peer's store of blobs; name the folder 'blobs' of a peer's home")
     return Store(path)
@@ -100,6 +102,17 @@ def _chain(ledger: Path | str, report: VerifyReport) -> Iterator[Callable[[str |
                 shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
         chain = open_chain(str(copy))
         yield lambda contract: Moot(chain, contract or _first_contract(chain))
+
+
+@contextmanager
+def _named(where: str) -> Iterator[None]:
+    """Say which round it is about, when something in it does not hold."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise error if str(error).startswith(where) else IntegrityError(f"{where}: {error}") from None
+    except TaskError as error:
+        raise TaskError(f"{where}: {error}") from None
 
 
 def _given(contract: str | None) -> str:
@@ -165,14 +178,19 @@ class _TaskReplay:
             final.survivors,
         )
         signers = members_of(final.signers)
-        if len(signers) < quorum(final.members.bit_count()) or final.signers & ~final.members:
+        known = final.members.bit_length() <= len(self._members) and not final.survivors & ~final.members
+        if len(signers) < quorum(final.members.bit_count()) or final.signers & ~final.members or not known:
             raise IntegrityError(f"{where}: {len(signers)} signatures are no quorum of its members")
+        if len(signers) != len(final.signatures) or final.survivors.bit_count() != len(final.commits):
+            raise IntegrityError(f"{where}: its signatures or commits are not as many as its members")
         for member, signature in zip(signers, final.signatures, strict=True):
             if statements.recover(digest, signature) != self._members[member].address:
                 raise IntegrityError(f"{where}: the signature of {self._members[member].name} does not hold")
 
     def _open_commits(self, final: Final, where: str) -> dict[int, Reveal]:
-        reveals = decode_inputs(self._get(final.inputs, f"{where}: the record of its inputs"))
+        record = self._get(final.inputs, f"{where}: the record of its inputs")
+        with _named(where):
+            reveals = decode_inputs(record)
         survivors = members_of(final.survivors)
         if tuple(reveals) != survivors:
             raise IntegrityError(f"{where}: the record of its inputs names other members than the survivors")
@@ -190,15 +208,25 @@ class _TaskReplay:
         self, task: Task, state: State, final: Final, reveals: dict[int, Reveal], where: str
     ) -> tuple[State, Hash]:
         layout = layout_of(task, state)
-        recorded = decode_hashes(self._get(final.aggregate, f"{where}: the record of its aggregate"))
+        record = self._get(final.aggregate, f"{where}: the record of its aggregate")
+        with _named(where):
+            recorded = decode_hashes(record)
+        for member, reveal in reveals.items():
+            if (cut := len(reveal.shards)) != len(recorded):
+                owner = self._members[member].name
+                raise IntegrityError(
+                    f"{where}: its aggregate has {len(recorded)} shards, the contribution of {owner} {cut}"
+                )
         sums = []
         for shard, name in enumerate(recorded):
-            total = self._sum(shard, len(recorded), layout, reveals, name, where)
+            with _named(where):
+                total = self._sum(shard, len(recorded), layout, reveals, name, where)
             packed = fixed.encode_sum(total, shard, layout, len(recorded), len(reveals))
             if blob_hash(packed) != name:
                 raise IntegrityError(f"{where}: the contributions do not add up to its aggregate (shard {shard})")
             sums.append(total)
-        new, _ = next_state(task, state, layout, sums, len(reveals))
+        with _named(where):
+            new, _ = next_state(task, state, layout, sums, len(reveals))
         data = state_bytes(new)
         if blob_hash(data) != final.model:
             raise IntegrityError(f"{where}: its aggregate does not lead to its model")
