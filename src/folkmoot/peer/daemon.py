@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -24,12 +23,13 @@ from folkmoot.peer.home import Home
 from folkmoot.peer.identity import check_binding
 from folkmoot.peer.log import Log
 from folkmoot.peer.messages import RoundMessage, Unavailable
+from folkmoot.peer.process import keep_buffers, settle
 from folkmoot.peer.session import TaskSession
 from folkmoot.peer.status import PeerStatus, TaskStatus, write_status
 
 __all__ = ["Daemon", "run"]
 
-BUSY_POLL = 0.006
+BUSY_POLL = 0.008
 """Seconds between looks at an embedded chain while a round is under way; a look costs a few microseconds."""
 IDLE_POLL = 0.05
 REMOTE_POLL = 1.0
@@ -309,8 +309,7 @@ def run(home: Home) -> None:
             loop.add_signal_handler(name, daemon.stop)
         await daemon.run()
 
-    # What was imported stays for good: looking through it again and again cost a tenth of a busy peer's time.
-    gc.collect()
-    gc.freeze()
+    keep_buffers()
+    settle()
     with home.lock():
         asyncio.run(main())

@@ -7,10 +7,7 @@ hashes travel in the pipe. Run as ``python -m folkmoot.peer.worker STORE [BUDGET
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
-import signal
 import struct
 import sys
 from collections import OrderedDict
@@ -38,6 +35,7 @@ from folkmoot.peer.asks import (
     Summed,
     SumUp,
 )
+from folkmoot.peer.process import die_with_parent, keep_buffers, settle
 from folkmoot.round import fixed
 from folkmoot.round.commitment import encode_hashes
 from folkmoot.round.layout import Layout
@@ -68,8 +66,7 @@ class _Worker:
             self._states.clear()
             self._data.clear()
             self._task = load_task(self._store.get(ask.bundle))
-            gc.collect()
-            gc.freeze()  # what the task imported stays; collections need not look through it
+            settle()
             return Loaded(self._task.name, self._task.policy)
         if isinstance(ask, Prepare):
             return self._prepare(ask)
@@ -169,15 +166,10 @@ def _mark(path: str) -> object:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def _die_with_parent() -> None:
-    """On Linux, end at once when the daemon does; elsewhere the closing of standard input ends it after its work."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-
-
 def main() -> None:
     """Serve until standard input closes, which it does when the daemon ends, however it ends."""
-    _die_with_parent()
+    die_with_parent()
+    keep_buffers()
     source = os.fdopen(os.dup(0), "rb")
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what the task prints goes to the log, never into the pipe

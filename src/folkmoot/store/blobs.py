@@ -156,8 +156,11 @@ class Store:
         try:
             with translated("writing", path):
                 write_file(draft, data, durable=durable)
-                path.parent.mkdir(exist_ok=True)
-                os.replace(draft, path)
+                try:
+                    os.replace(draft, path)
+                except FileNotFoundError:  # the first blob of this prefix
+                    path.parent.mkdir(exist_ok=True)
+                    os.replace(draft, path)
                 if durable:
                     sync_directory(path.parent)
         except StoreError:
