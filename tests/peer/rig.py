@@ -12,6 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -68,6 +69,13 @@ def until(what: str, look: Callable[[], T | None], *, patience: float = PATIENCE
             raise AssertionError(f"waited {patience:.0f} s in vain until {what}")
         time.sleep(pause)
     return found
+
+
+def side_by_side(calls: Sequence[Callable[[], None]]) -> None:
+    """Make these calls at the same time: what waits for deadlines most of the time need not wait in turn."""
+    with ThreadPoolExecutor(len(calls)) as threads:
+        for done in [threads.submit(call) for call in calls]:
+            done.result()
 
 
 @dataclass

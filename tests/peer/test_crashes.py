@@ -78,13 +78,18 @@ def dying(whole: Callable[..., Any], when: str) -> Callable[..., Any]:
 
 
 def test_a_peer_recovers_from_a_crash_at_every_point_of_a_round(tmp_path: Path) -> None:
-    rounds = 2 * len(POINTS)
+    rig.side_by_side([functools.partial(recover, tmp_path / str(part), POINTS[part::3]) for part in range(3)])
+
+
+def recover(folder: Path, points: list[str]) -> None:
+    folder.mkdir()
+    rounds = 4 + 2 * len(points)
     windows = {"train_seconds": 1, "exchange_seconds": 1, "final_seconds": 1}
-    source = rig.tiny_task(tmp_path / "task.py", rounds=rounds, min_members=4, pause=0.01, **windows)
-    with rig.moot(tmp_path / "moot", NAMES) as moot:
-        task = moot.offer(source, rig.tiny_data(tmp_path, NAMES))
+    source = rig.tiny_task(folder / "task.py", rounds=rounds, min_members=4, pause=0.01, **windows)
+    with rig.moot(folder / "moot", NAMES) as moot:
+        task = moot.offer(source, rig.tiny_data(folder, NAMES))
         moot.kill("dora")
-        for point in POINTS:
+        for point in points:
             moot.start("dora", before=crash, arguments=(point,))
             dora = moot.processes.pop("dora")
             moot.until(f"dora dies {point}", lambda dora=dora: not dora.is_alive())

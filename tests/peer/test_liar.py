@@ -4,6 +4,7 @@ What becomes of the liar's own contribution is as `docs/threat-model.md` says.
 """
 
 import asyncio
+import functools
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -138,19 +139,24 @@ CASES = [
 
 
 def test_whatever_one_of_four_does_the_honest_three_finish_with_one_model(tmp_path: Path) -> None:
+    rig.side_by_side([functools.partial(finish, tmp_path / str(part), CASES[part::2]) for part in range(2)])
+
+
+def finish(folder: Path, cases: list[Case]) -> None:
+    folder.mkdir()
     windows = {"train_seconds": 5, "exchange_seconds": 1, "final_seconds": 2}
-    source = rig.tiny_task(tmp_path / "task.py", rounds=len(CASES), start_members=4, **windows)
-    data = rig.tiny_data(tmp_path, NAMES)
-    with rig.moot(tmp_path / "moot", NAMES, start=False) as moot:
+    source = rig.tiny_task(folder / "task.py", rounds=len(cases), start_members=4, **windows)
+    data = rig.tiny_data(folder, NAMES)
+    with rig.moot(folder / "moot", NAMES, start=False) as moot:
         moot.start(*NAMES[:-1])
         task = moot.offer(source, data, grant=False)
-        lies = [Lie(case.commits, case.then) for case in CASES]  # type: ignore[arg-type]
+        lies = [Lie(case.commits, case.then) for case in cases]  # type: ignore[arg-type]
         liar = Liar(moot, "liar", task, lies)
         moot.grant(task, *NAMES)
         asyncio.run(asyncio.wait_for(liar.run(), rig.PATIENCE))
         model = moot.finish(task)
         finals = moot.finals(task)
-        for case, final in zip(CASES, finals, strict=True):
+        for case, final in zip(cases, finals, strict=True):
             name = case.then.__name__
             print(final.round, name, "attempt", final.attempt, "at", final.time - finals[0].time, "s")
             assert members_of(final.survivors)[:3] == HONEST, name
