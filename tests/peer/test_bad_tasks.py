@@ -111,3 +111,12 @@ def test_a_moot_that_waits_for_a_member_goes_on_when_its_data_are_mended(tmp_pat
         rig.tiny_data(tmp_path, NAMES)
         moot.finish(task)
         assert [members_of(final.survivors) for final in moot.finals(task)] == [(0, 1, 2, 3)] * 2
+
+
+def test_who_cannot_train_still_helps_to_finish(tmp_path: Path) -> None:
+    """Two of four fail; the other two are enough for a round, and no quorum to sign it."""
+    with rig.moot(tmp_path / "moot", NAMES) as moot:
+        source = rig.tiny_task(tmp_path / "task.py", rounds=2, min_members=2, start_members=4, train_seconds=1)
+        task = moot.offer(source, rig.tiny_data(tmp_path, NAMES, carl="raise\n", odd="nan\n"))
+        moot.finish(task)
+        assert [members_of(final.survivors) for final in moot.finals(task)] == [(0, 1)] * 2

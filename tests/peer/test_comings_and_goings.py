@@ -1,9 +1,12 @@
 """Members that come late, are missed, withdraw their consent, or are too few for a while."""
 
+import shutil
 from pathlib import Path
 
+import pytest
 import rig
 
+from folkmoot.errors import IntegrityError
 from folkmoot.ledger import Phase
 from folkmoot.peer.founding import join, vote
 from folkmoot.peer.offering import add_dataset
@@ -83,3 +86,25 @@ def test_a_moot_of_which_everyone_was_killed_goes_on_when_all_are_back(tmp_path:
         moot.filled(task)
         for name in NAMES:
             assert moot.verify(name).models == {task: model}
+
+
+def test_a_peer_whose_files_are_lost_or_spoilt_comes_back_with_its_identity_alone(tmp_path: Path) -> None:
+    source = rig.tiny_task(tmp_path / "task.py", rounds=12, pause=0.05, start_members=4, exchange_seconds=1)
+    with rig.moot(tmp_path / "moot", NAMES) as moot:
+        task = moot.offer(source, rig.tiny_data(tmp_path, NAMES))
+        moot.reach(task, 3)
+        for name in ("carl", "dora"):
+            moot.kill(name)
+        shutil.rmtree(moot.homes["dora"].blobs)
+        for path in moot.homes["dora"].path.glob("journal.sqlite*"):
+            path.unlink()
+        for blob in (moot.homes["carl"].blobs / "blobs").rglob("*"):
+            if blob.is_file():
+                blob.write_bytes(b"?" + blob.read_bytes()[1:])
+        moot.start("carl", "dora")
+        model = moot.finish(task)
+        assert moot.finals(task)[-1].survivors.bit_count() >= 3
+        moot.filled(task, "dora")
+        assert moot.verify("dora").models == {task: model}
+        with pytest.raises(IntegrityError, match=r"blob file .*carl"):
+            moot.verify("carl")

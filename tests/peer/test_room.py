@@ -1,6 +1,8 @@
 """Peers whose disk has little room: the others go on, history gives way to the present, and room given is used."""
 
+import contextlib
 import os
+import resource
 from pathlib import Path
 
 import msgspec
@@ -59,3 +61,36 @@ def test_old_contributions_give_way_when_the_budget_is_used_up(tmp_path: Path) -
             moot.verify("anna")
         moot.filled(task, "dora")
         assert moot.verify("dora").models == {task: model}
+
+
+def test_a_peer_whose_disk_refuses_every_write_stays_up_and_recovers_when_it_takes_them_again(tmp_path: Path) -> None:
+    """As on a full disk: no file may grow beyond 10 kB, neither blob nor journal, log, status or ledger."""
+    data = rig.tiny_data(tmp_path, NAMES)
+    with rig.moot(tmp_path / "moot", NAMES) as moot:
+        first = rig.tiny_task(
+            tmp_path / "task.py", name="first", rounds=3, start_members=4, train_seconds=1, size=20_000
+        )
+        task = moot.offer(first, data, grant=False)
+        allow(moot, "dora", 10_000)
+        moot.grant(task, *NAMES)
+        moot.finish(task)
+        assert members_of(moot.finals(task)[-1].survivors) == (0, 1, 2)
+        moot.check()
+
+        allow(moot, "dora", resource.RLIM_INFINITY)
+        moot.said("dora", "disk full while writing")
+        source = tmp_path / "task.py"
+        second = rig.tiny_task(source, name="second", rounds=2, min_members=4, size=20_000)
+        again = moot.offer(second, data)
+        model = moot.finish(again)
+        moot.filled(task, "dora")
+        moot.filled(again, "dora")
+        assert moot.verify("dora").models[again] == model
+
+
+def allow(moot: rig.Rig, name: str, size: int) -> None:
+    """Let no file that the peer or its workers write grow beyond ``size`` bytes."""
+    pid = moot.processes[name].pid
+    for process in (pid, *rig.children(pid)):
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(process, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

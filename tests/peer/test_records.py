@@ -1,0 +1,110 @@
+"""The log and the journal of a peer, by themselves."""
+
+import math
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from folkmoot.errors import StoreError
+from folkmoot.peer.journal import Journal
+from folkmoot.peer.log import Log, make_room
+from folkmoot.round.events import Key, Reveal
+
+PARENT = bytes(32)
+
+
+def test_a_log_is_set_aside_when_it_has_grown_large(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log.jsonl", most=1000)
+    for number in range(100):
+        log.write("counted", number=number)
+    log.close()
+    assert (tmp_path / "log.jsonl").stat().st_size <= 1000
+    lines = [(tmp_path / name).read_bytes().splitlines() for name in ("log.jsonl.1", "log.jsonl")]
+    numbers = [msgspec.json.decode(line)["number"] for line in (*lines[0], *lines[1])]
+    assert numbers == list(range(numbers[0], 100))
+
+
+def test_a_log_goes_on_from_where_it_ended(tmp_path: Path) -> None:
+    for event in ("one", "two"):
+        log = Log(tmp_path / "log.jsonl")
+        log.write(event, what=Path("anything that has a text"))
+        log.close()
+    events = [msgspec.json.decode(line)["event"] for line in (tmp_path / "log.jsonl").read_bytes().splitlines()]
+    assert events == ["one", "two"]
+
+
+def test_a_log_on_a_full_disk_is_silent() -> None:
+    log = Log(Path("/dev/full"))
+    log.write("lost")
+    log.close()
+    log.write("late")
+
+
+def test_what_others_write_to_is_set_aside_too(tmp_path: Path) -> None:
+    path = tmp_path / "worker.log"
+    make_room(path, most=10)
+    path.write_text("short")
+    make_room(path, most=10)
+    assert path.read_text() == "short"
+    path.write_text("long enough by now")
+    make_room(path, most=10)
+    assert not path.exists()
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "journal.sqlite")
+
+
+def reveal(number: int) -> Reveal:
+    return Reveal(bytes([number]) * 32, (bytes([number]) * 32, bytes(32)))
+
+
+def test_an_own_contribution_is_remembered_and_never_replaced(journal: Journal, tmp_path: Path) -> None:
+    key = Key(1, 2, 0)
+    assert journal.own(key) is None
+    journal.remember(key, PARENT, reveal(1), 0.5)
+    journal.remember(key, PARENT, reveal(2), 0.7)
+    journal.close()
+    assert Journal(tmp_path / "journal.sqlite").own(key) == (reveal(1), 0.5)
+
+
+def test_an_earlier_attempt_counts_only_from_the_same_parent(journal: Journal) -> None:
+    journal.remember(Key(1, 2, 0), PARENT, reveal(1), 0.5)
+    journal.remember(Key(1, 2, 3), PARENT, reveal(3), 0.5)
+    assert journal.earlier(Key(1, 2, 5), PARENT) == (reveal(3), 0.5)
+    assert journal.earlier(Key(1, 2, 5), b"\1" * 32) is None
+    assert journal.earlier(Key(1, 3, 0), PARENT) is None
+    assert journal.earlier(Key(2, 2, 0), PARENT) is None
+
+
+def test_contributions_of_rounds_long_past_are_dropped(journal: Journal) -> None:
+    for round in range(1, 101):
+        journal.remember(Key(1, round, 0), PARENT, reveal(round), 0.0)
+        journal.remember(Key(2, 1, round), PARENT, reveal(round), 0.0)
+    assert journal.own(Key(1, 50, 0)) is None
+    assert journal.own(Key(1, 95, 0)) == (reveal(95), 0.0)
+    assert journal.own(Key(2, 1, 1)) == (reveal(1), 0.0)
+
+
+def test_metrics_come_back_for_the_last_rounds_and_undefined_ones_too(journal: Journal) -> None:
+    for round in range(10):
+        journal.measured(1, round, {"loss": 1.0 / (1 + round), "auc": math.nan if round == 9 else 0.5})
+    last = list(journal.metrics(1, 2))
+    assert [(round, name) for round, name, _ in last] == [(8, "auc"), (8, "loss"), (9, "auc"), (9, "loss")]
+    assert math.isnan(last[2][2])
+    assert list(journal.metrics(2)) == []
+
+
+def test_how_far_the_history_is_here_is_remembered_for_each_task(journal: Journal) -> None:
+    assert journal.filled(1) == 0
+    journal.fill(1, 7)
+    journal.fill(1, 9)
+    assert (journal.filled(1), journal.filled(2)) == (9, 0)
+
+
+def test_a_file_that_is_no_journal_is_refused_with_its_path(tmp_path: Path) -> None:
+    (tmp_path / "journal.sqlite").write_bytes(b"no journal" * 100)
+    with pytest.raises(StoreError, match=r"cannot open the journal .*journal\.sqlite"):
+        Journal(tmp_path / "journal.sqlite")
