@@ -290,13 +290,14 @@ class Daemon:
 
     async def _tidy(self) -> float:
         """Keep the store within its budget."""
-        store = self._peer.store
+        store, began = self._peer.store, time.monotonic()
         share = 0.0 if store.budget is None else store.total() / store.budget
+        took = time.monotonic() - began
         in_use = (name for session in self._sessions.values() for name in session.in_use())
-        if await collect(self._peer, in_use) or ROOMY < share <= FULL:
-            return TIDY / 4  # a small store fills quickly
-        # With nothing left to give up, looking through the history every second would be for nothing.
-        return TIDY if share <= FULL else 10 * TIDY
+        if share > FULL and not await collect(self._peer, in_use):
+            return 10 * TIDY  # there is nothing left to give up; looking through all the history again is for nothing
+        # A small store fills quickly, a large one takes long to look at.
+        return max(TIDY / 4 if share > ROOMY else TIDY, 50 * took)
 
 
 def run(home: Home) -> None:

@@ -237,10 +237,10 @@ class RoundMachine:
         if self._willing and attempt.own is not None and not committed:
             commit = PostCommit(attempt.key, self._commit(self.me, attempt.own))
             attempt.once("commit", actions, commit, now=self._now, every=4 * self._timing.stagger)
+        have, need = view.committed.bit_count(), view.min_members
         if attempt.failure is not None:
             attempt.wait(actions, attempt.failure)
-        elif self._now >= view.commit_deadline:
-            have, need = view.committed.bit_count(), view.min_members
+        elif self._now >= view.commit_deadline and have < need:
             attempt.wait(actions, f"paused: {have} of at least {need} members have contributed")
         elif committed or not self._willing:
             attempt.wait(actions, "waits for the other members' commits")
