@@ -59,32 +59,41 @@ class PeerContext:
         self._complained: dict[str, float] = {}
         self._data: tuple[int, dict[int, str]] | None = None
         self._domain = moot.domain
-        # A chain in the same process answers within a millisecond; a remote one must not hold the loop up.
-        self._thread = None if embedded else ThreadPoolExecutor(1, "ledger")
+        # A chain in the same process answers within a millisecond; a remote one must not hold the loop up, nor a
+        # transaction that waits for its block those who read.
+        self._reader = None if embedded else ThreadPoolExecutor(1, "ledger")
+        self._writer = None if embedded else ThreadPoolExecutor(1, "ledger-writer")
         self._block_time = 0.0
 
     def close(self) -> None:
         """Let go of files and threads."""
         self.journal.close()
-        if self._thread is not None:
-            self._thread.shutdown(cancel_futures=True)
+        for thread in (self._reader, self._writer):
+            if thread is not None:
+                thread.shutdown(wait=False, cancel_futures=True)
 
     # ---- ledger ------------------------------------------------------------------------------------------------
 
     async def ledger(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call the ledger without holding up the event loop for longer than a moment."""
-        if self._thread is None:
+        """Read the ledger without holding up the event loop for longer than a moment."""
+        if self._reader is None:
             return call(*args, **kwargs)
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: call(*args, **kwargs))
+        return await asyncio.get_running_loop().run_in_executor(self._reader, lambda: call(*args, **kwargs))
+
+    async def post(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Write to the ledger, likewise; returns once it stands there."""
+        if self._writer is None:
+            return call(*args, **kwargs)
+        return await asyncio.get_running_loop().run_in_executor(self._writer, lambda: call(*args, **kwargs))
 
     def now(self) -> float:
         """Ledger time: the embedded chain's clock, or elsewhere the newest block's as of the last ``look``."""
-        return self.moot.now() if self._thread is None else self._block_time
+        return self.moot.now() if self._reader is None else self._block_time
 
     async def look(self) -> int:
         """The number of the newest block."""
         head = await self.ledger(self.moot.head)
-        if self._thread is not None:
+        if self._reader is not None:
             self._block_time = await self.ledger(self.moot.now)
         return head
 

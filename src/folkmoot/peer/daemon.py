@@ -190,7 +190,7 @@ class Daemon:
         self._node.allow({m.endpoint: m.addresses for m in trusted if m.index != self._peer.index})
         addresses = self._node.addresses()
         if members[self._peer.index].addresses != addresses:
-            await self._peer.ledger(self._moot.announce, addresses)
+            await self._peer.post(self._moot.announce, addresses)
         for record in await self._peer.ledger(self._moot.tasks):
             self._consider(record)
 

@@ -306,7 +306,7 @@ class TaskSession:
 
     async def _post(self, call: Callable[..., object], *arguments: object) -> None:
         try:
-            await self._peer.ledger(call, *arguments)
+            await self._peer.post(call, *arguments)
         except LedgerRefused as refusal:
             # The ledger moved between looking and posting; what it says now decides.
             self._peer.log("refused", task=self.record.id, call=call.__name__, reason=str(refusal))
