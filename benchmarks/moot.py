@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,12 +22,11 @@ WARM_UP = 3
 
 @dataclass(frozen=True)
 class Measured:
-    """Per round: wall seconds, CPU seconds of all processes, and bytes sent by each peer (mean and largest)."""
+    """Per round wall seconds and CPU seconds of all processes; and all the bytes that each peer ever sent."""
 
     seconds: float
     cpu: float
-    sent: float
-    most_sent: float
+    sent: tuple[int, ...]
 
 
 def measure(folder: Path, task: Path, data: Mapping[str, Path], rounds: int) -> Measured:
@@ -45,14 +44,14 @@ def measure(folder: Path, task: Path, data: Mapping[str, Path], rounds: int) -> 
         while client.round_view(number).round <= WARM_UP:
             processes.check()
             time.sleep(0.005)
-        began, cpu, sent = time.perf_counter(), _cpu(os.getpid()), _sent(moot.homes.values())
+        began, cpu = time.perf_counter(), _cpu(os.getpid())
         while client.round_view(number).phase is not Phase.DONE:
             processes.check()
             time.sleep(0.005)
         seconds, cpu = time.perf_counter() - began, _cpu(os.getpid()) - cpu
         time.sleep(1.5)  # until every peer has written its status once more
-        each = [after - before for after, before in zip(_sent(moot.homes.values()), sent, strict=True)]
-    return Measured(seconds / rounds, cpu / rounds, sum(each) / len(each) / rounds, max(each) / rounds)
+        sent = tuple(_sent(home) for home in moot.homes.values())
+    return Measured(seconds / rounds, cpu / rounds, sent)
 
 
 def _until_ready(home: Home, processes: Peers) -> None:
@@ -64,9 +63,9 @@ def _until_ready(home: Home, processes: Peers) -> None:
         time.sleep(0.05)
 
 
-def _sent(homes: Sequence[Home] | object) -> list[int]:
-    statuses = [read_status(home) for home in homes]  # type: ignore[attr-defined]
-    return [status.bytes_sent if status else 0 for status in statuses]
+def _sent(home: Home) -> int:
+    status = read_status(home)
+    return status.bytes_sent if status else 0
 
 
 def _cpu(parent: int) -> float:
