@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,10 @@ REMOTE_POLL = 1.0
 TICK = 0.1
 SURVEY = 0.5
 """Seconds between full readings of members and tasks while the chain moves."""
+IDLE_SURVEY = 60.0
+"""Seconds between them while it stands still: this peer's own addresses may have changed."""
+HINTS = 512
+"""Bytes of addresses, joined by commas, that the ledger takes."""
 STATUS = 0.25
 TIDY = 1.0
 RETRY_TASK = 5.0
@@ -167,7 +171,8 @@ class Daemon:
         """Look at the chain, and tell the sessions when it has moved."""
         head = await self._peer.look()
         now = time.monotonic()
-        due = head != self._surveyed_head or any(refused.again <= now for refused in self._refused.values())
+        due = head != self._surveyed_head or now >= self._surveyed + IDLE_SURVEY
+        due = due or any(refused.again <= now for refused in self._refused.values())
         if due and now >= self._surveyed + SURVEY:
             await self._survey()
             self._surveyed, self._surveyed_head = now, head
@@ -188,7 +193,7 @@ class Daemon:
                 self._peer.complain(f"member {member.name} has not bound its network key; its peer is ignored")
         self._peer.members = {m.index: m for m in members}
         self._node.allow({m.endpoint: m.addresses for m in trusted if m.index != self._peer.index})
-        addresses = self._node.addresses()
+        addresses = _fitting(self._node.addresses())
         if members[self._peer.index].addresses != addresses:
             await self._peer.post(self._moot.announce, addresses)
         for record in await self._peer.ledger(self._moot.tasks):
@@ -298,6 +303,15 @@ class Daemon:
             return 10 * TIDY  # there is nothing left to give up; looking through all the history again is for nothing
         # A small store fills quickly, a large one takes long to look at.
         return max(TIDY / 4 if share > ROOMY else TIDY, 50 * took)
+
+
+def _fitting(addresses: Sequence[str]) -> tuple[str, ...]:
+    """As many of the addresses as the ledger takes."""
+    taken: list[str] = []
+    for address in addresses:
+        if len(",".join((*taken, address)).encode()) <= HINTS:
+            taken.append(address)
+    return tuple(taken)
 
 
 def run(home: Home) -> None:

@@ -50,7 +50,6 @@ class LocalMoot:
         return record.id
 
     def grant(self, task: int, members: Sequence[str]) -> None:
-        """Record these members' consent that their one dataset serves the task."""
+        """Record these members' consent that the dataset which each described last serves the task."""
         for member in members:
-            (dataset,) = self.homes[member].data()
-            self.homes[member].moot().grant(task, dataset)
+            self.homes[member].moot().grant(task, max(self.homes[member].data()))
