@@ -15,13 +15,14 @@ import rig
 
 from folkmoot.ledger import Moot, Phase
 from folkmoot.peer.compute import Compute
+from folkmoot.peer.exchange import Exchange
 from folkmoot.peer.journal import Journal
 from folkmoot.peer.session import TaskSession
+from folkmoot.peer.voice import Voice
 from folkmoot.round import members_of
-from folkmoot.store import Store
 
 NAMES = ["anna", "bert", "carl", "dora"]
-PLACES: dict[str, type] = {kind.__name__: kind for kind in (Compute, Journal, Moot, Store, TaskSession)}
+PLACES: dict[str, type] = {kind.__name__: kind for kind in (Compute, Exchange, Journal, Moot, TaskSession, Voice)}
 POINTS = [
     "before TaskSession.start",
     "after TaskSession.start",
@@ -33,17 +34,17 @@ POINTS = [
     "after Compute.train",
     "before Moot.commit",
     "after Moot.commit",
-    "before TaskSession._do_push",
-    "after TaskSession._do_push",
-    "before TaskSession._do_sendholding",
+    "before Exchange.push",
+    "after Exchange.push",
+    "before Voice.send_holding",
     "before Moot.freeze",
     "after Moot.freeze",
     "before TaskSession._do_sum",
     "after TaskSession._do_sum",
     "before TaskSession._do_update",
     "after Compute.update",
-    "before TaskSession._do_sendmodel",
-    "after TaskSession._do_sendmodel",
+    "before Voice.send_model",
+    "after Voice.send_model",
     "before Moot.finalise",
     "after Moot.finalise",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import traceback
 from collections import deque
@@ -26,7 +27,7 @@ from folkmoot.round.events import Key, Statement
 from folkmoot.round.machine import Timing
 from folkmoot.store import Store
 
-__all__ = ["PeerContext"]
+__all__ = ["PeerContext", "Told"]
 
 REQUEST_SECONDS = 20.0
 SLOWEST_RATE = 64 << 10
@@ -187,3 +188,19 @@ class PeerContext:
         """Complain of an exception that nobody meant to happen, and log where it came from."""
         told = f"internal error, {type(error).__name__}: {error}; see the log, and please report it"
         self.complain(told, traceback="".join(traceback.format_exception(error)), **fields)
+
+
+class Told(logging.Handler):
+    """Brings what the rooms below have to say, from warnings up, to the peer's log, and mistakes to its status."""
+
+    def __init__(self, peer: PeerContext) -> None:
+        super().__init__(logging.WARNING)
+        self._peer = peer
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one record."""
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, Exception):
+            self._peer.mishap(error, where=record.getMessage())
+        else:
+            self._peer.log("warning", message=record.getMessage())

@@ -18,7 +18,7 @@ from folkmoot.errors import FolkmootError, LocalError, NetworkError
 from folkmoot.ledger.records import Member, TaskRecord
 from folkmoot.network import BlobMessage, BodyReader, Message, Node, Reply, serve_blobs
 from folkmoot.peer.backfill import FULL, ROOMY, Backfill, collect
-from folkmoot.peer.context import PeerContext
+from folkmoot.peer.context import PeerContext, Told
 from folkmoot.peer.home import Home
 from folkmoot.peer.identity import check_binding
 from folkmoot.peer.log import Log
@@ -55,22 +55,6 @@ class _Refused:
     status: TaskStatus
     failures: int
     again: float
-
-
-class _Told(logging.Handler):
-    """Brings what the rooms below have to say, from warnings up, to the peer's log, and mistakes to its status."""
-
-    def __init__(self, peer: PeerContext) -> None:
-        super().__init__(logging.WARNING)
-        self._peer = peer
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take one record."""
-        error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, Exception):
-            self._peer.mishap(error, where=record.getMessage())
-        else:
-            self._peer.log("warning", message=record.getMessage())
 
 
 class Daemon:
@@ -113,7 +97,7 @@ class Daemon:
         self._status.state = "idle"
         steps = (self._look, self._tick, self._report, self._catch_up, self._tidy)
         loops = [asyncio.create_task(self._again(step)) for step in steps]
-        told = _Told(peer)
+        told = Told(peer)
         logging.getLogger("folkmoot").addHandler(told)
         try:
             await self._stop.wait()

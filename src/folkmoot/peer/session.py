@@ -12,14 +12,15 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
 
 from folkmoot.digest import Hash
-from folkmoot.errors import FolkmootError, LedgerRefused, LocalError, NetworkError, ProtocolError, TaskError
+from folkmoot.errors import FolkmootError, LocalError, NetworkError, ProtocolError, TaskError
 from folkmoot.ledger.records import TaskRecord
 from folkmoot.network import BodyReader, Message, Reply
 from folkmoot.peer.compute import Compute
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.exchange import Exchange
-from folkmoot.peer.messages import Ack, Holding, Model, Pull, Push, Sums, Unavailable, bitmap
+from folkmoot.peer.messages import Ack, Holding, Model, Pull, Push, Sums, Unavailable
 from folkmoot.peer.status import TaskPhase, TaskStatus
+from folkmoot.peer.voice import Voice
 from folkmoot.round import events as ev
 from folkmoot.round.events import Action, Event, Key
 from folkmoot.round.layout import sum_bytes
@@ -57,6 +58,8 @@ class TaskSession:
         self._compute = Compute(record, peer)
         self._machine: RoundMachine | None = None
         self._exchange: Exchange | None = None
+        self._works: Mapping[type[Action], Callable[[Any], Coroutine[Any, Any, None]]] = {}
+        """What carries out each kind of action."""
         self._view: RoundView | None = None
         self._willing = False
         self._jobs: dict[asyncio.Task[None], Key | None] = {}
@@ -82,7 +85,25 @@ class TaskSession:
             replicas=policy.replicas,
             timing=self._peer.timing,
         )
-        self._exchange = Exchange(self._peer, self._machine, self.feed)
+        exchange = self._exchange = Exchange(self._peer, self._machine, self.feed)
+        voice = Voice(self._peer, self.feed, self.refresh)
+        self._works = {
+            ev.Open: self._do_open,
+            ev.Train: self._do_train,
+            ev.PostCommit: voice.commit,
+            ev.Attend: voice.attend,
+            ev.Push: exchange.push,
+            ev.Pull: exchange.pull,
+            ev.SendHolding: voice.send_holding,
+            ev.PostFreeze: voice.freeze,
+            ev.Sum: self._do_sum,
+            ev.Announce: voice.announce,
+            ev.PullSum: self._do_pullsum,
+            ev.Update: self._do_update,
+            ev.SendModel: voice.send_model,
+            ev.PostFinal: voice.finalise,
+            ev.PostRetry: voice.retry,
+        }
 
     async def close(self) -> None:
         """Stop all that is under way, and the worker."""
@@ -178,10 +199,9 @@ class TaskSession:
             self._peer.log("waits", task=self.record.id, round=action.key.round, reason=action.reason)
             return
         self.status.phase = _PHASES.get(type(action), self.status.phase)
-        work: Callable[[Any], Coroutine[Any, Any, None]] = getattr(self, f"_do_{type(action).__name__.lower()}")
         # What runs in the worker is not cut off with its attempt: that would cost the warm process.
         bound = not isinstance(action, ev.Train | ev.Sum | ev.Update | ev.Open)
-        self.spawn(work(action), action.key if bound else None)
+        self.spawn(self._works[type(action)](action), action.key if bound else None)
 
     def spawn(self, work: Coroutine[Any, Any, None], key: Key | None = None) -> None:
         """Run ``work`` beside the rest; its errors are logged, never fatal. With ``key`` it ends with that attempt."""
@@ -304,61 +324,10 @@ class TaskSession:
             series.append((round, value))
             del series[:-POINTS]
 
-    async def _post(self, call: Callable[..., object], *arguments: object) -> None:
-        try:
-            await self._peer.post(call, *arguments)
-        except LedgerRefused as refusal:
-            # The ledger moved between looking and posting; what it says now decides.
-            self._peer.log("refused", task=self.record.id, call=call.__name__, reason=str(refusal))
-        await self.refresh()
-
-    async def _do_postcommit(self, action: ev.PostCommit) -> None:
-        await self._post(self._peer.moot.commit, *action.key, action.hash)
-
-    async def _do_attend(self, action: ev.Attend) -> None:
-        await self._post(self._peer.moot.attend, action.key.task)
-
-    async def _do_postfreeze(self, action: ev.PostFreeze) -> None:
-        await self._post(self._peer.moot.freeze, *action.key, action.holdings)
-
-    async def _do_postfinal(self, action: ev.PostFinal) -> None:
-        s = action.statement
-        await self._post(self._peer.moot.finalise, *action.key, s.inputs, s.aggregate, s.model, action.signatures)
-
-    async def _do_postretry(self, action: ev.PostRetry) -> None:
-        await self._post(self._peer.moot.retry, *action.key)
-
-    async def _do_push(self, action: ev.Push) -> None:
-        await self._open.push(action)
-
-    async def _do_pull(self, action: ev.Pull) -> None:
-        await self._open.pull(action)
-
     async def _do_pullsum(self, action: ev.PullSum) -> None:
         assert self._view is not None
         members = self._view.survivors.bit_count()
         await self._open.pull_sum(action.key, action.shard, action.sum, action.sources, members)
-
-    async def _do_announce(self, action: ev.Announce) -> None:
-        task, round, attempt = action.key
-        await self._peer.tell(action.to, Sums(task=task, round=round, attempt=attempt, sums=dict(action.sums)))
-
-    async def _do_sendholding(self, action: ev.SendHolding) -> None:
-        signature = self._peer.sign_holding(action.key, action.contributors)
-        if action.to == self._peer.index:
-            self.feed(ev.HoldingReceived(action.key, action.to, action.contributors, signature))
-            return
-        task, round, attempt = action.key
-        held = bitmap(action.contributors)
-        message = Holding(task=task, round=round, attempt=attempt, contributors=held, signature=signature)
-        await self._peer.tell(action.to, message)
-
-    async def _do_sendmodel(self, action: ev.SendModel) -> None:
-        signature = self._peer.sign_model(action.key, action.statement)
-        if action.to == self._peer.index:
-            self.feed(ev.ModelReceived(action.key, action.to, action.statement, signature))
-            return
-        await self._peer.tell(action.to, Model.of(action.key, action.statement, signature))
 
     # ---- what others send --------------------------------------------------------------------------------------
 
