@@ -16,7 +16,7 @@ NAMES = ["anna", "bert", "carl", "dora"]
 
 
 def test_who_joins_and_grants_while_rounds_are_made_counts_from_a_later_one_on(tmp_path: Path) -> None:
-    source = rig.tiny_task(tmp_path / "task.py", rounds=30, pause=0.05, start_members=4, train_seconds=5)
+    source = rig.tiny_task(tmp_path / "task.py", rounds=20, pause=0.05, start_members=4, train_seconds=5)
     data = rig.tiny_data(tmp_path, [*NAMES, "late"])
     late = data.pop("late")
     with rig.moot(tmp_path / "moot", NAMES) as moot:
@@ -39,7 +39,7 @@ def test_who_joins_and_grants_while_rounds_are_made_counts_from_a_later_one_on(t
         assert all(final.members.bit_count() == 5 for final in finals if final.round in counted)
         moot.filled(task, "late")
         report = moot.verify("late")
-        assert (report.rounds, report.models[task]) == (30, model)
+        assert (report.rounds, report.models[task]) == (20, model)
 
 
 def test_below_the_minimum_the_moot_waits_says_so_and_goes_on_by_itself(tmp_path: Path) -> None:
