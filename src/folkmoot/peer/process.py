@@ -19,7 +19,7 @@ def keep_buffers() -> None:
     """On glibc, keep freed buffers of up to 256 MiB for the next ones.
 
     A round makes and frees the same dozen megabytes each time. Given back to the kernel in between, every page of
-    them is cleared and mapped again: a quarter of all the time of a busy moot.
+    them is cleared and mapped again.
     """
     if sys.platform == "linux":
         with contextlib.suppress(AttributeError, OSError):  # another C library
@@ -30,8 +30,8 @@ def keep_buffers() -> None:
 
 
 def settle() -> None:
-    """Take what was imported out of the garbage collector's sight: it stays, and looking through it again and again
-    cost a tenth of a busy peer's time."""
+    """Take what was imported out of the garbage collector's sight: it stays, so looking through it again and again
+    finds nothing."""
     gc.collect()
     gc.freeze()
 
