@@ -12,18 +12,24 @@ The construction, for an integer sigma s: |n| = s k + j with k >= 0 and 0 <= j <
     exp(-n^2 / (2 s^2)) = exp(-k^2 / 2) * exp(-k u) * exp(-u^2 / 2).
 
 k comes with a probability proportional to the first factor, j uniformly, and the pair is kept with the product of the
-other two (Karney 2016, arXiv:1303.6257, algorithm D, which takes u real). An event of probability exp(-g), 0 <= g <= 1,
-is made from events of probability g / i alone (Canonne et al., algorithm 1). All that is ever compared are numbers
-below s and small counters, so nothing here exceeds 64 bits, for any s up to `MAX_SIGMA`.
+other two (Karney 2016, arXiv:1303.6257, algorithm D, which takes u real). For k, 64 bits of a uniform real are held
+against 64 bits of the distribution function; where they tie, once in 2^60, both get more bits until they do not. The
+other factors are events of probability exp(-g), 0 <= g <= 1, made from events of probability g / i alone (Canonne et
+al., algorithm 1). All that is compared there are numbers below s and small counters, so nothing exceeds 64 bits, for
+any s up to `MAX_SIGMA`.
 
-All samples are drawn side by side with NumPy. How long that takes depends on what is drawn; a process that could time
-its worker to the microsecond might learn something of the noise, which is one reason why nobody else's code runs in it.
+All samples are drawn side by side with NumPy. How long that takes depends, a little, on what is drawn: the place for it
+is a process that no other member can time to the microsecond.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from decimal import Decimal, localcontext
+from functools import cache
 
 import numpy as np
 from blake3 import blake3
@@ -82,6 +88,18 @@ def _checked(sigma: int) -> int:
     return sigma
 
 
+@cache
+def whole_thresholds(bits: int) -> tuple[int, ...]:
+    """floor(2**bits * P(K <= k)) for k = 0, 1, ..., up to the first that is 2**bits - 1; P(K = k) is proportional to
+    exp(-k^2 / 2)."""
+    with localcontext() as context:
+        context.prec = bits // 3 + 40
+        weights = [(-Decimal(k * k) / 2).exp() for k in range(2 * math.isqrt(bits) + 20)]
+        sums = itertools.accumulate(weights)
+        floors = [int(part / sum(weights) * 2**bits) for part in sums]
+    return tuple(floors[: floors.index((1 << bits) - 1) + 1])
+
+
 class _Stream:
     """Random integers, and events of given probability, for many samples side by side."""
 
@@ -106,31 +124,35 @@ class _Stream:
     def _proposals(self, sigma: int, count: int) -> Words:
         """At most ``count`` samples."""
         whole = self._wholes(count)
-        part = self._below(sigma, len(whole))
-        kept = self._exp(len(part), lambda which: self._half_square(part[which], sigma))
+        part = self._below(sigma, count)
+        kept = self._exp(count, lambda which: self._half_square(part[which], sigma))
         whole, part = whole[kept], part[kept]
         kept = self._all(whole, lambda which: self._exp(len(which), lambda i: self._less(part[which[i]], sigma)))
         size = whole[kept] * np.int64(sigma) + part[kept]
         minus = self._coins(len(size))
-        single = ~(minus & (size == 0))  # zero has no sign: one of its two ways is dropped
+        single: Flags = ~(minus & (size == 0))  # zero has no sign: one of its two ways is dropped
         signed: Words = np.where(minus, -size, size)
         return signed[single]
 
     def _wholes(self, count: int) -> Words:
-        """At most ``count`` integers k >= 0 with probability proportional to exp(-k^2 / 2).
+        """Integers k >= 0 with probability proportional to exp(-k^2 / 2), (count,) int64."""
+        words = np.frombuffer(self._bytes(8 * count), dtype="<u8")
+        table = np.array(whole_thresholds(64), dtype=np.uint64)
+        # A real that begins with these bits lies beyond each smaller threshold; one that is equal decides nothing.
+        whole = np.searchsorted(table, words)
+        for tie in np.flatnonzero(table[whole] == words):
+            whole[tie] = self._settled(int(words[tie]))
+        return whole
 
-        k successes in a row of probability exp(-1/2), kept with exp(-1/2)^(k (k - 1)).
-        """
-        whole = np.zeros(count, dtype=np.int64)
-        alive = np.arange(count)
-        while len(alive):
-            alive = alive[self._exp_half(len(alive))]
-            whole[alive] += 1
-        return whole[self._all(whole * (whole - 1), lambda which: self._exp_half(len(which)))]
-
-    def _exp_half(self, count: int) -> Flags:
-        """Events of probability exp(-1/2)."""
-        return self._exp(count, lambda which: self._coins(len(which)))
+    def _settled(self, word: int) -> int:
+        """k for the real whose first 64 bits are ``word``, from as many more as it takes."""
+        bits = 64
+        while True:
+            word, bits = word << 64 | int.from_bytes(self._bytes(8), "little"), bits + 64
+            table = whole_thresholds(bits)
+            whole = bisect_left(table, word)
+            if table[whole] != word:
+                return whole
 
     def _half_square(self, part: Words, sigma: int) -> Flags:
         """Events of probability u^2 / 2, where u = part / sigma."""
