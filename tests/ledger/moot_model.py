@@ -17,6 +17,10 @@ def require(holds: bool, reason: str) -> None:
         raise Refused(reason)
 
 
+INPUTS = b"\x11" * 32
+"""What every round of these tests names as its inputs."""
+
+
 def quorum(n: int) -> int:
     return (n + (n - 1) // 3) // 2 + 1
 
@@ -25,11 +29,13 @@ def quorum(n: int) -> int:
 class Task:
     proposer: int
     bundle: bytes
-    terms: tuple[int, int, int, int, int, int]
+    terms: tuple[int, int, int, int, int, int, int]
     parent: bytes
     genesis: bytes = b""
     grants: dict[int, int] = field(default_factory=dict)
     coming: set[int] = field(default_factory=set)
+    barred: set[int] = field(default_factory=set)
+    beacon: bytes = b"\0" * 32
     phase: int = GATHERING
     round: int = 0
     attempt: int = 0
@@ -46,6 +52,14 @@ class Task:
     @property
     def minimum(self) -> int:
         return self.terms[1]
+
+    @property
+    def sealed(self) -> bool:
+        return self.terms[6] == 1
+
+    @property
+    def dealt(self) -> frozenset[int]:
+        return self.expected if self.sealed else frozenset()
 
     def closed(self, now: int) -> bool:
         return self.closed_at > 0 or (now >= self.commit_deadline and len(self.commits) >= self.minimum)
@@ -106,12 +120,13 @@ class Moot:
         self.tasks.append(Task(proposer, bundle, terms, genesis, genesis))  # type: ignore[arg-type]
         return len(self.tasks)
 
-    def grant(self, sender: str, id: int, dataset: int) -> None:
+    def grant(self, sender: str, id: int, dataset: int, limit: int = 0) -> None:
         member = self.member(sender)
         task = self.task(id)
         require(0 < dataset <= len(self.datasets), "no such dataset")
         require(self.datasets[dataset - 1] == member, "not your dataset")
         require(member not in task.grants, "already granted")
+        require(member not in task.barred, "expelled from this task")
         require(task.phase != DONE, "task is done")
         task.grants[member] = dataset
         if task.phase != GATHERING:
@@ -123,11 +138,24 @@ class Moot:
         member = self.member(sender)
         known = 0 < id <= len(self.tasks)
         require(known and member in self.tasks[id - 1].grants, "no grant")
-        task = self.task(id)
+        self._withdraw(self.task(id), member)
+
+    def _withdraw(self, task: Task, member: int) -> None:
         del task.grants[member]
         task.coming.discard(member)
         if task.phase == COMMIT and not task.closed(self.now) and task.complete(self.now):
             task.closed_at = self.now
+
+    def expel(self, sender: str, id: int, member: int, signers: list[int], signed: list[str]) -> None:
+        self.member(sender)
+        require(0 < id <= len(self.tasks), "no such task")
+        require(member < len(self.accounts), "no such member")
+        task = self.tasks[id - 1]
+        require(member not in task.barred, "already expelled")
+        self._quorum(frozenset(range(len(self.accounts))), signers, signed)
+        task.barred.add(member)
+        if member in task.grants:
+            self._withdraw(task, member)
 
     def attend(self, sender: str, id: int) -> None:
         member = self.member(sender)
@@ -138,6 +166,7 @@ class Moot:
         member = self.member(sender)
         task = self._at(id, round, attempt, COMMIT)
         require(member in task.members, "not in the snapshot")
+        require(not task.sealed or member in task.expected, "not dealt in")
         require(member in task.grants, "no grant")
         require(member not in task.commits, "already committed")
         require(not task.closed(self.now), "commits are closed")
@@ -152,7 +181,7 @@ class Moot:
         self.member(sender)
         task = self._at(id, round, attempt, COMMIT)
         require(task.closed(self.now), "commits are open")
-        self._quorum(task, sorted(holdings), signed)
+        self._quorum(task.members, sorted(holdings), signed)
         faults = (len(task.members) - 1) // 3
         lacking = {j: sum(j not in held for held in holdings.values()) for j in task.commits}
         survivors = frozenset(j for j, number in lacking.items() if number <= faults)
@@ -168,12 +197,13 @@ class Moot:
     ) -> None:
         self.member(sender)
         task = self._at(id, round, attempt, FROZEN)
-        self._quorum(task, signers, signed)
+        self._quorum(task.members, signers, signed)
         task.finals.append((round, attempt, task.parent, model, len(signers), len(task.members)))
         if round == task.terms[0]:
             task.phase = DONE
             task.parent = model
         else:
+            task.beacon = INPUTS
             self._open(task, round + 1, 0, model, set(task.commits) | task.coming)
 
     def retry(self, sender: str, id: int, round: int, attempt: int) -> None:
@@ -190,7 +220,9 @@ class Moot:
             require(task.phase == COMMIT, "not in this phase")
             require(self.now >= task.commit_deadline, "before the deadline")
             require(not task.closed(self.now), "commits are closed")
-            require(bool(task.grants.keys() - task.members), "no one new could commit")
+            outside = task.grants.keys() - task.members
+            outside |= task.coming - task.expected if task.sealed else set()
+            require(bool(outside), "no one new could commit")
             again = set(task.commits)
         self._open(task, round, attempt + 1, task.parent, again | task.coming)
 
@@ -201,9 +233,9 @@ class Moot:
         require(known and self.tasks[id - 1].phase == phase, "not in this phase")
         return self.tasks[id - 1]
 
-    def _quorum(self, task: Task, signers: list[int], signed: list[str]) -> None:
-        require(set(signers) <= task.members, "signer is not in the snapshot")
-        require(len(signers) >= quorum(len(task.members)), "no quorum")
+    def _quorum(self, members: frozenset[int], signers: list[int], signed: list[str]) -> None:
+        require(set(signers) <= members, "signer is not in the snapshot")
+        require(len(signers) >= quorum(len(members)), "no quorum")
         for signer, account in zip(signers, signed, strict=True):
             require(account != "malleable", "signature is malleable")
             require(account == self.accounts[signer], "signature is not the signer's")

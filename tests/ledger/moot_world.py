@@ -13,7 +13,7 @@ from folkmoot.ledger.statements import Domain
 
 NAME = "a moot"
 VOUCHER = b"\x77" * 32
-TERMS = (3, 2, 3, 60, 30, 90)
+TERMS = (3, 2, 3, 60, 30, 90, 0)
 """rounds, min_members, start_members, train_seconds, exchange_seconds, final_seconds"""
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
@@ -76,7 +76,7 @@ class World:
         return task
 
     def grant(self, member: int, task: int) -> None:
-        self.call("grant", member, task, self.call("describe", member, b"\xcc" * 32, 100))
+        self.call("grant", member, task, self.call("describe", member, b"\xcc" * 32, 100), 0)
 
     def view(self, task: int) -> Any:
         return self.moot.round_view(task)
@@ -111,6 +111,14 @@ class World:
         )
         joined = b"".join(statements.sign(key(signer), digest) for signer in sorted(signers))
         return task, at.round, at.attempt, *outcome, bits(signers), joined
+
+    def expulsion(
+        self, task: int, member: int, signers: Iterable[int], evidence: bytes = b"\xee" * 32
+    ) -> tuple[Any, ...]:
+        """Arguments of ``expel``, signed."""
+        digest = statements.expulsion_digest(self.domain, task, member, evidence)
+        joined = b"".join(statements.sign(key(signer), digest) for signer in sorted(signers))
+        return task, member, evidence, bits(signers), joined
 
     def finish_round(self, task: int, members: Iterable[int], model: bytes = b"\x4d" * 32) -> None:
         """Commit, freeze and finalise, all by ``members``."""

@@ -60,10 +60,10 @@ def prices_among(n: int) -> dict[str, int]:
     for member in range(n):
         meter.call("describe", member, b"\xcc" * 32, 100)
         mark = "opens" if member == n - 1 else ""
-        meter.call("grant", member, task, member + 1, mark=mark)
+        meter.call("grant", member, task, member + 1, 0, mark=mark)
     meter.call("attend", 1, task)
     meter.call("revoke", 2, task)
-    world.call("grant", 2, task, 3)
+    world.call("grant", 2, task, 3, 0)
     for round in (1, 2):
         first = "first round" if round == 1 else ""
         for member in range(n):
@@ -78,6 +78,7 @@ def prices_among(n: int) -> dict[str, int]:
     meter.call("retry", 0, other, 1, 0)
     world.commit(other, 0, 1, 2)
     meter.call("freeze", 0, *world.holdings(other, dict.fromkeys(quorum, 0)), mark="too few survivors")
+    meter.call("expel", 0, *world.expulsion(other, 2, quorum))
     meter.call("join", n, *fields(n), world.voucher(n))
     return meter.prices
 

@@ -36,7 +36,13 @@ STRANGER = b"\x79" * 32
 NEAR = st.sampled_from([0, 0, 0, 0, 0, 0, 1, -1])
 """How far from the attempt being made a call aims."""
 TERMS = st.sampled_from(
-    [(rounds, m, m + more, 10, 5, 20) for rounds in (1, 2, 3) for m in (1, 2, 3) for more in (0, 1)]
+    [
+        (rounds, m, m + more, 10, 5, 20, sealed)
+        for rounds in (1, 2, 3)
+        for m in (1, 2, 3)
+        for more in (0, 1)
+        for sealed in (0, 1)
+    ]
 )
 SPOILS = st.sampled_from(["", "", "", "", "another's key", "another attempt", "mirrored"])
 
@@ -96,7 +102,7 @@ class Calls(RuleBasedStateMachine):
 
     @rule(who=PEOPLE, task=TASKS, dataset=st.integers(0, 4))
     def grant(self, who: int, task: int, dataset: int) -> None:
-        self.both("grant", who, task, dataset)
+        self.both("grant", who, task, dataset, 0)
 
     @rule(who=PEOPLE, task=TASKS)
     def revoke(self, who: int, task: int) -> None:
@@ -109,7 +115,7 @@ class Calls(RuleBasedStateMachine):
     @rule(task=TASKS)
     def all_grant(self, task: int) -> None:
         for dataset, owner in enumerate(self.model.datasets, 1):
-            self.both("grant", owner, task, dataset)
+            self.both("grant", owner, task, dataset, 0)
 
     # ---- rounds
 
@@ -160,7 +166,7 @@ class Calls(RuleBasedStateMachine):
     ) -> None:
         round, attempt = self.near(task, round, attempt)
         parent, survivors = (known.parent, bits(known.survivors)) if known else (b"\0" * 32, 0)
-        hashes = [b"\x11" * 32, b"\x22" * 32, bytes([0x40 + max(round, 0)]) * 32]
+        hashes = [model.INPUTS, b"\x22" * 32, bytes([0x40 + max(round, 0)]) * 32]
         signers = sorted(crowd)
 
         def digests(attempt: int) -> list[bytes]:
@@ -175,6 +181,16 @@ class Calls(RuleBasedStateMachine):
     @rule(who=PEOPLE, task=TASKS, round=NEAR, attempt=NEAR)
     def retry(self, who: int, task: int, round: int, attempt: int) -> None:
         self.both("retry", who, task, *self.near(task, round, attempt))
+
+    @rule(data=st.data(), who=PEOPLE, task=TASKS, member=PEOPLE, spoil=SPOILS)
+    def expel(self, data: st.DataObject, who: int, task: int, member: int, spoil: str) -> None:
+        signers = sorted(data.draw(self.crowd()))
+        domain, evidence = self.world.domain, b"\xee" * 32
+        truth = [statements.expulsion_digest(domain, task, member, evidence)] * len(signers)
+        other = [statements.expulsion_digest(domain, task + 1, member, evidence)] * len(signers)
+        joined, signed = self.signatures(signers, other if spoil == "another attempt" else truth, truth, spoil)
+        told = (task, member, signers, signed)
+        self.both("expel", who, task, member, evidence, bits(signers), joined, told=told)
 
     @rule(data=st.data(), task=st.sampled_from([1, 1, 2]), steps=st.integers(1, 8), seconds=st.sampled_from([0, 1, 10]))
     def go_on(self, data: st.DataObject, task: int, steps: int, seconds: int) -> None:
@@ -243,6 +259,7 @@ class Calls(RuleBasedStateMachine):
             )
             assert view.members == bits(task.members)
             assert view.expected == bits(task.expected & task.grants.keys())
+            assert (view.dealt, view.beacon) == (bits(task.dealt), task.beacon)
             assert view.committed == bits(task.commits)
             assert list(view.commits) == [task.commits[member] for member in sorted(task.commits)]
             assert view.survivors == bits(task.survivors)
@@ -251,7 +268,8 @@ class Calls(RuleBasedStateMachine):
                 task.closed_at,
                 task.final_deadline,
             )
-            assert self.world.moot.tasks(id)[0].granted == bits(task.grants)
+            kept = self.world.moot.tasks(id)[0]
+            assert (kept.granted, kept.barred) == (bits(task.grants), bits(task.barred))
 
     @invariant()
     def rounds_become_final_once_in_order_each_on_the_one_before_by_a_quorum(self) -> None:
@@ -263,6 +281,8 @@ class Calls(RuleBasedStateMachine):
             # two quorums always share an honest member: signers of both outnumber the members by more than f
             assert all(2 * signers - n > (n - 1) // 3 for *_, signers, n in task.finals)
             assert task.commits.keys() <= task.members
+            assert not task.sealed or task.commits.keys() <= task.expected
+            assert not task.grants.keys() & task.barred
 
 
 def apparent(digest: bytes, signature: bytes) -> str:

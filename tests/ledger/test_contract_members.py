@@ -118,7 +118,7 @@ def test_only_members_vote_announce_describe_propose_and_act_in_rounds():
         ("announce", ""),
         ("describe", b"\1" * 32, 1),
         ("propose", b"\1" * 32, b"\1" * 32, TERMS),
-        ("grant", task, 1),
+        ("grant", task, 1, 0),
         ("revoke", task),
         ("attend", task),
         ("commit", task, 1, 0, b"\1" * 32),
@@ -152,7 +152,7 @@ def test_members_datasets_and_tasks_are_read_in_pages():
 
 def test_a_task_keeps_its_terms_and_bad_terms_are_refused():
     world = World(1)
-    terms = (1_000_000, 256, 256, 604_800, 604_799, 604_798)
+    terms = (1_000_000, 256, 256, 604_800, 604_799, 604_798, 1)
     world.call("propose", 0, b"\xb0" * 32, b"\x90" * 32, terms)
     (task,) = world.moot.tasks(1)
     assert tuple(task.terms) == terms
@@ -163,6 +163,7 @@ def test_a_task_keeps_its_terms_and_bad_terms_are_refused():
         "start_members out of bounds": [(2, 1), (2, 257)],
         "train_seconds out of bounds": [(3, 0), (3, 604_801)],
         "exchange_seconds out of bounds": [(4, 0), (4, 604_801)],
+        "sealed is 0 or 1": [(6, 2), (6, 2**255)],
         "final_seconds out of bounds": [(5, 0), (5, 2**256 - 1)],
     }
     for reason, changes in bad.items():

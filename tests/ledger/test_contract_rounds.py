@@ -49,17 +49,17 @@ def test_a_member_grants_one_dataset_of_its_own_at_a_time():
     task = world.start(granting=())
     mine = world.call("describe", 1, b"\1" * 32, 5)
     with boa.reverts("not your dataset"):
-        world.call("grant", 2, task, mine)
+        world.call("grant", 2, task, mine, 0)
     with boa.reverts("no such dataset"):
-        world.call("grant", 1, task, mine + 1)
+        world.call("grant", 1, task, mine + 1, 0)
     with boa.reverts("no such task"):
-        world.call("grant", 1, task + 1, mine)
-    world.call("grant", 1, task, mine)
-    assert world.moot.grant_of(task, 1) == mine
+        world.call("grant", 1, task + 1, mine, 0)
+    world.call("grant", 1, task, mine, 0)
+    assert world.moot.grant_of(task, 1) == (mine, 0)
     with boa.reverts("already granted"):
-        world.call("grant", 1, task, mine)
+        world.call("grant", 1, task, mine, 0)
     world.call("revoke", 1, task)
-    assert world.moot.grant_of(task, 1) == 0
+    assert world.moot.grant_of(task, 1) == (0, 0)
     with boa.reverts("no grant"):
         world.call("revoke", 1, task)
     with boa.reverts("no grant"):
@@ -105,7 +105,7 @@ def test_a_late_grant_and_attend_put_a_member_among_the_expected_of_the_next_rou
 
 def test_commits_close_when_all_expected_came():
     world = World(4)
-    task = world.start(granting=(0, 1, 2, 3), terms=(3, 2, 4, 60, 30, 90))
+    task = world.start(granting=(0, 1, 2, 3), terms=(3, 2, 4, 60, 30, 90, 0))
     world.commit(task, 3, 0, 1)
     assert world.view(task).closed_at == 0
     with boa.reverts("commits are open"):
@@ -158,7 +158,7 @@ def test_a_commit_names_its_attempt_and_holds_something():
 
 def frozen_ready(members: int = 4) -> tuple[World, int]:
     world = World(members)
-    task = world.start(granting=range(members), terms=(3, 2, members, 60, 30, 90))
+    task = world.start(granting=range(members), terms=(3, 2, members, 60, 30, 90, 0))
     world.commit(task, *range(members))
     return world, task
 
@@ -224,7 +224,7 @@ def test_survivors_are_those_the_rule_names_whatever_is_attested(data):
         n = data.draw(st.integers(1, 13), "members")
         world = World(n)
         committed = data.draw(st.sets(st.integers(0, n - 1), min_size=1), "committed")
-        task = world.start(granting=sorted(committed), terms=(1, 1, len(committed), 60, 30, 90))
+        task = world.start(granting=sorted(committed), terms=(1, 1, len(committed), 60, 30, 90, 0))
         world.commit(task, *sorted(committed))
         faults = (n - 1) // 3
         enough = (n + faults) // 2 + 1
@@ -244,7 +244,7 @@ def test_survivors_are_those_the_rule_names_whatever_is_attested(data):
 
 def test_a_final_round_opens_the_next_and_the_last_one_ends_the_task():
     world = World(4)
-    task = world.start(granting=(0, 1, 2), terms=(2, 2, 3, 60, 30, 90))
+    task = world.start(granting=(0, 1, 2), terms=(2, 2, 3, 60, 30, 90, 0))
     world.finish_round(task, (0, 1, 2), model=b"\x01" * 32)
     at = world.view(task)
     assert (at.phase, at.round, at.attempt, at.parent) == (Phase.COMMIT, 2, 0, b"\x01" * 32)
@@ -345,7 +345,7 @@ def test_a_model_signed_for_an_abandoned_attempt_is_refused_in_the_next():
 
 def test_a_round_short_of_commits_takes_in_a_member_who_joined_since():
     world = World(3, seats=4)
-    task = world.start(terms=(3, 3, 3, 60, 30, 90))
+    task = world.start(terms=(3, 3, 3, 60, 30, 90, 0))
     world.commit(task, 0, 1)
     later(TERMS[3])
     with boa.reverts("no one new could commit"):
@@ -365,3 +365,69 @@ def test_a_task_that_gathers_cannot_be_retried():
     with boa.reverts("not in this phase"):
         world.call("retry", 0, task, 0, 0)
     assert world.moot.number_of(account(0)) == 1
+
+
+def test_a_sealed_attempt_takes_commits_only_of_those_it_was_dealt_to():
+    world = World(4)
+    task = world.start(granting=(0, 1, 2), terms=(3, 2, 3, 60, 30, 90, 1))
+    world.grant(3, task)
+    assert world.view(task).dealt == bits((0, 1, 2))
+    with boa.reverts("not dealt in"):
+        world.commit(task, 3)
+    world.call("revoke", 2, task)
+    assert (world.view(task).dealt, world.view(task).expected) == (bits((0, 1, 2)), bits((0, 1)))
+    world.commit(task, 0, 1)
+    world.freeze(task, (0, 1, 2))
+    world.call("finalise", 0, *world.final(task, (0, 1, 2)))
+    assert world.view(task).dealt == bits((0, 1, 3)), "who granted meanwhile is dealt in with the next round"
+
+
+def test_a_sealed_attempt_short_of_commits_gives_way_when_somebody_left_out_wants_in():
+    world = World(4)
+    task = world.start(granting=(0, 1, 2), terms=(3, 3, 3, 60, 30, 90, 1))
+    world.grant(3, task)
+    world.commit(task, 0, 1)
+    with boa.reverts("before the deadline"):
+        world.call("retry", 0, task, 1, 0)
+    later(60)
+    world.call("retry", 0, task, 1, 0)
+    assert (world.view(task).attempt, world.view(task).dealt) == (1, bits((0, 1, 3)))
+    later(120)
+    with boa.reverts("no one new could commit"):
+        world.call("retry", 0, task, 1, 1)
+    world.call("attend", 2, task)
+    world.call("retry", 0, task, 1, 1)
+    assert world.view(task).dealt == bits((2,)), "nobody had committed, so only who asked is waited for"
+
+
+def test_the_beacon_is_the_last_rounds_inputs_and_stays_over_attempts():
+    world = World(4)
+    task = world.start(granting=(0, 1, 2), terms=(3, 2, 3, 60, 30, 90, 1))
+    assert world.view(task).beacon == bytes(32)
+    world.finish_round(task, (0, 1, 2))
+    assert world.view(task).beacon == b"\x11" * 32
+    world.commit(task, 0, 1, 2)
+    world.freeze(task, (0, 1, 2))
+    later(90)
+    world.call("retry", 0, task, 2, 0)
+    assert (world.view(task).attempt, world.view(task).beacon) == (1, b"\x11" * 32)
+
+
+def test_a_quorum_expels_a_member_from_a_task_for_good():
+    world = World(4)
+    task = world.start(granting=(0, 1, 2))
+    for signers, reason in (((0, 1), "no quorum"), ((0, 1, 2, 5), "signer is not in the snapshot")):
+        with boa.reverts(reason):
+            world.call("expel", 0, *world.expulsion(task, 2, signers))
+    with boa.reverts("signature is not the signer's"):
+        world.call("expel", 0, task, 1, *world.expulsion(task, 2, (0, 1, 3))[2:])
+    world.call("expel", 0, *world.expulsion(task, 2, (0, 1, 3)))
+    assert world.moot.tasks(task)[0].granted == bits((0, 1))
+    with boa.reverts("already expelled"):
+        world.call("expel", 0, *world.expulsion(task, 2, (0, 1, 3)))
+    with boa.reverts("no grant"):
+        world.commit(task, 2)
+    with boa.reverts("expelled from this task"):
+        world.grant(2, task)
+    world.commit(task, 0, 1)
+    assert world.view(task).closed_at > 0, "nobody waits for the one who was expelled"

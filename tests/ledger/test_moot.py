@@ -26,6 +26,7 @@ from folkmoot.ledger import (
     statements,
 )
 from folkmoot.ledger.embedded import EmbeddedProvider
+from folkmoot.ledger.records import Grant
 from folkmoot.task import Policy
 
 VOUCHER = b"\x77" * 32
@@ -153,7 +154,7 @@ def test_a_moot_from_its_founding_to_its_last_round(chain: Web3):
     assert (record.train_seconds, record.exchange_seconds, record.final_seconds) == (60, 30, 90)
     assert (record.proposer, record.bundle, record.genesis, record.granted) == (0, b"\xb0" * 32, GENESIS, 0b111)
     assert moots[3].tasks() == (record,)
-    assert moots[0].grant_of(task, 1) == 2
+    assert moots[0].grant_of(task, 1) == Grant(2, None)
     assert moots[0].grant_of(task, 3) is None
     assert moots[0].datasets()[1] == moots[0].dataset(2)
     assert (moots[0].dataset(2).owner, moots[0].dataset(2).records) == (1, 300)

@@ -28,6 +28,14 @@ TYPES = {
         ("model", "bytes32"),
         ("survivors", "uint256"),
     ],
+    "Expulsion": [("task", "uint256"), ("member", "uint256"), ("evidence", "bytes32")],
+    "Reveal": [
+        ("task", "uint256"),
+        ("round", "uint256"),
+        ("attempt", "uint256"),
+        ("salt", "bytes32"),
+        ("root", "bytes32"),
+    ],
 }
 words = st.integers(0, 2**256 - 1)
 hashes = st.binary(min_size=32, max_size=32)
@@ -51,6 +59,10 @@ def test_digests_equal_those_of_a_general_eip_712_encoder(domain, numbers, blobs
     assert statements.holding_digest(domain, *numbers) == oracle(domain, "Holding", *numbers)
     mixed = (*numbers[:3], *blobs, numbers[3])
     assert statements.model_digest(domain, *mixed) == oracle(domain, "Model", *mixed)
+    expulsion = (*numbers[:2], blobs[0])
+    assert statements.expulsion_digest(domain, *expulsion) == oracle(domain, "Expulsion", *expulsion)
+    shown = (*numbers[:3], *blobs[:2])
+    assert statements.reveal_digest(domain, *shown) == oracle(domain, "Reveal", *shown)
 
 
 @settings(max_examples=50, deadline=None)

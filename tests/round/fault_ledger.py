@@ -62,7 +62,7 @@ class Ledger:
         for _ in range(1, members):
             self.join()
         numbers = (terms.rounds, terms.min_members, terms.start, terms.train_seconds, terms.exchange_seconds)
-        self.post(0, "propose", b"\xb0" * 32, genesis, (*numbers, terms.final_seconds))
+        self.post(0, "propose", b"\xb0" * 32, genesis, (*numbers, terms.final_seconds, int(terms.secret)))
         self.opened = True
         for member in range(granting):
             self.grant(member)
@@ -77,10 +77,10 @@ class Ledger:
 
     def grant(self, member: int) -> None:
         dataset = abi.words(self.post(member, "describe", b"\xcc" * 32, 100), 1)[0]
-        self.post(member, "grant", 1, dataset)
+        self.post(member, "grant", 1, dataset, 0)
 
     def granted(self, member: int) -> bool:
-        return abi.words(self._call(0, "grant_of", 1, member, static=True), 1)[0] != 0
+        return abi.words(self._call(0, "grant_of", 1, member, static=True), 2)[0] != 0
 
     def view(self) -> RoundView:
         """The round being made."""

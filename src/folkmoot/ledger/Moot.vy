@@ -41,6 +41,7 @@ HOLDING_TYPE: constant(bytes32) = keccak256(
 MODEL_TYPE: constant(bytes32) = keccak256(
     "Model(uint256 task,uint256 round,uint256 attempt,bytes32 parent,bytes32 inputs,bytes32 aggregate,bytes32 model,uint256 survivors)"
 )
+EXPULSION_TYPE: constant(bytes32) = keccak256("Expulsion(uint256 task,uint256 member,bytes32 evidence)")
 # half the order of secp256k1: a signature with a larger s is the mirror image of one with a smaller
 HALF_ORDER: constant(bytes32) = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
@@ -75,6 +76,7 @@ struct Terms:
     train_seconds: uint256
     exchange_seconds: uint256
     final_seconds: uint256
+    sealed: uint256  # 1: an attempt is open only to those expected when it opened
 
 
 struct Task:
@@ -84,6 +86,7 @@ struct Task:
     genesis: bytes32
     terms: Terms
     granted: uint256
+    barred: uint256
 
 
 struct RoundView:
@@ -91,8 +94,10 @@ struct RoundView:
     attempt: uint256
     phase: uint256
     parent: bytes32
+    beacon: bytes32
     members: uint256
     expected: uint256
+    dealt: uint256
     committed: uint256
     survivors: uint256
     commit_deadline: uint256
@@ -120,19 +125,21 @@ struct DatasetSlots:
 
 
 # terms, from the low end: proposer 8 bits, rounds 24, min_members 16, start_members 16, then
-# train_seconds, exchange_seconds, final_seconds 32 each
+# train_seconds, exchange_seconds, final_seconds 32 each, sealed 1
 struct TaskSlots:
     bundle: bytes32
     genesis: bytes32
     terms: uint256
     granted: uint256
     coming: uint256
+    barred: uint256
 
 
 # stage, from the low end: phase 8 bits, round 32, attempt 32, then commit_deadline, closed_at,
 # final_deadline 48 each; the slots are overwritten by every attempt, so a round costs no new storage
 struct RoundSlots:
     parent: bytes32
+    beacon: bytes32
     members: uint256
     expected: uint256
     committed: uint256
@@ -158,7 +165,7 @@ _datasets: HashMap[uint256, DatasetSlots]
 
 _task_count: uint256
 _tasks: HashMap[uint256, TaskSlots]
-_grants: HashMap[uint256, uint256[MAX_MEMBERS]]
+_grants: HashMap[uint256, uint256[MAX_MEMBERS]]  # dataset in the low 128 bits, limit above them
 _rounds: HashMap[uint256, RoundSlots]
 _commits: HashMap[uint256, bytes32[MAX_MEMBERS]]
 
@@ -203,12 +210,21 @@ event Granted:
     task: indexed(uint256)
     member: indexed(uint256)
     dataset: uint256
+    limit: uint256
 
 
 event Revoked:
     task: indexed(uint256)
     member: indexed(uint256)
     dataset: uint256
+
+
+event Expelled:
+    task: indexed(uint256)
+    member: indexed(uint256)
+    evidence: bytes32
+    signers: uint256
+    signatures: Bytes[MAX_SIGNATURES]
 
 
 event Attending:
@@ -257,6 +273,7 @@ event Finalised:
     model: bytes32
     survivors: uint256
     members: uint256
+    dealt: uint256
     signers: uint256
     time: uint256
     commits: DynArray[bytes32, MAX_MEMBERS]
@@ -436,6 +453,7 @@ def propose(bundle: bytes32, genesis: bytes32, terms: Terms) -> uint256:
     assert (
         0 < terms.exchange_seconds and terms.exchange_seconds <= MAX_SECONDS
     ), "exchange_seconds out of bounds"
+    assert terms.sealed <= 1, "sealed is 0 or 1"
     assert 0 < terms.final_seconds and terms.final_seconds <= MAX_SECONDS, "final_seconds out of bounds"
     task: uint256 = self._task_count + 1
     self._task_count = task
@@ -449,6 +467,7 @@ def propose(bundle: bytes32, genesis: bytes32, terms: Terms) -> uint256:
         | (terms.train_seconds << 64)
         | (terms.exchange_seconds << 96)
         | (terms.final_seconds << 128)
+        | (terms.sealed << 160)
     )
     self._rounds[task].parent = genesis
     log Proposed(task=task, proposer=proposer, bundle=bundle, genesis=genesis, terms=terms)
@@ -456,24 +475,28 @@ def propose(bundle: bytes32, genesis: bytes32, terms: Terms) -> uint256:
 
 
 @external
-def grant(task: uint256, dataset: uint256):
+def grant(task: uint256, dataset: uint256, limit: uint256):
     """
     @notice Consent that one dataset of the sender serves one task. The grant that makes enough for the task
             to start opens its first round; a later one puts the sender among those the next round waits for.
     @param task The task.
     @param dataset A dataset of the sender's. At most one grant a task and member is live at a time.
+    @param limit What the task may spend of the dataset's privacy, in millionths of epsilon, below 2**64; 0: no limit.
+           The sender's peer holds to it.
     """
     index: uint256 = self._sender()
     terms: Terms = self._terms(task)
     assert 0 < dataset and dataset <= self._dataset_count, "no such dataset"
     assert self._datasets[dataset].word >> 64 == index, "not your dataset"
     assert self._grants[task][index] == 0, "already granted"
+    assert limit < 2**64, "limit out of bounds"
+    assert (self._tasks[task].barred >> index) & 1 == 0, "expelled from this task"
     stage: Stage = self._stage(task)
     assert stage.phase != DONE, "task is done"
     granted: uint256 = self._tasks[task].granted | (1 << index)
-    self._grants[task][index] = dataset
+    self._grants[task][index] = dataset | (limit << 128)
     self._tasks[task].granted = granted
-    log Granted(task=task, member=index, dataset=dataset)
+    log Granted(task=task, member=index, dataset=dataset, limit=limit)
     if stage.phase != GATHERING:
         self._tasks[task].coming |= 1 << index
     elif self._count(granted) >= terms.start_members:
@@ -488,16 +511,44 @@ def revoke(task: uint256):
     @param task The task.
     """
     index: uint256 = self._sender()
-    dataset: uint256 = self._grants[task][index]
-    assert dataset != 0, "no grant"
+    assert self._grants[task][index] != 0, "no grant"
+    self._withdraw(task, index)
+
+
+@internal
+def _withdraw(task: uint256, index: uint256):
+    log Revoked(task=task, member=index, dataset=self._grants[task][index] & (2**128 - 1))
     self._grants[task][index] = 0
     self._tasks[task].granted &= ~(1 << index)
     self._tasks[task].coming &= ~(1 << index)
-    log Revoked(task=task, member=index, dataset=dataset)
     stage: Stage = self._stage(task)
     terms: Terms = self._terms(task)
     if stage.phase == COMMIT and not self._is_closed(task, stage, terms):
         self._close_if_complete(task, stage, terms)
+
+
+@external
+def expel(task: uint256, member: uint256, evidence: bytes32, signers: uint256, signatures: Bytes[MAX_SIGNATURES]):
+    """
+    @notice Bar a member from a task's later rounds, by the word of a quorum of all members that it broke a rule
+            which anyone can check. Its grant ends, and it cannot grant this task again.
+    @param task The task.
+    @param member Index of the member.
+    @param evidence Hash of what proves it: a blob that the signers hold.
+    @param signers Bitmap of those who sign: a quorum of all members.
+    @param signatures For each signer, ascending, 65 bytes r, s, v: EIP-712 `Expulsion`.
+    """
+    self._sender()
+    assert self._tasks[task].terms != 0, "no such task"
+    assert member < self._member_count, "no such member"
+    assert (self._tasks[task].barred >> member) & 1 == 0, "already expelled"
+    statement: bytes32 = keccak256(abi_encode(EXPULSION_TYPE, task, member, evidence))
+    everyone: uint256 = max_value(uint256) >> (MAX_MEMBERS - self._member_count)
+    self._check_quorum(everyone, signers, [self._digest(statement)], signatures)
+    self._tasks[task].barred |= 1 << member
+    log Expelled(task=task, member=member, evidence=evidence, signers=signers, signatures=signatures)
+    if self._grants[task][member] != 0:
+        self._withdraw(task, member)
 
 
 @external
@@ -531,6 +582,7 @@ def commit(task: uint256, round: uint256, attempt: uint256, hash: bytes32):
     terms: Terms = self._terms(task)
     committed: uint256 = self._rounds[task].committed
     assert self._rounds[task].members & bit != 0, "not in the snapshot"
+    assert terms.sealed == 0 or self._rounds[task].expected & bit != 0, "not dealt in"
     assert self._tasks[task].granted & bit != 0, "no grant"
     assert committed & bit == 0, "already committed"
     assert not self._is_closed(task, stage, terms), "commits are closed"
@@ -636,6 +688,7 @@ def finalise(
         model=model,
         survivors=slots.survivors,
         members=slots.members,
+        dealt=self._dealt(terms, slots.expected),
         signers=signers,
         time=block.timestamp,
         commits=self._commits_of(task, slots.survivors),
@@ -646,6 +699,8 @@ def finalise(
         self._rounds[task].parent = model
         self._put_stage(task, stage)
     else:
+        # it names what opens the commits: fixed before anyone's was shown, so no single member could choose it
+        self._rounds[task].beacon = inputs
         self._open(task, round + 1, 0, model, slots.committed | self._tasks[task].coming, terms)
 
 
@@ -654,7 +709,7 @@ def retry(task: uint256, round: uint256, attempt: uint256):
     """
     @notice Open the next attempt of a round that does not come to its end: frozen, but without a model when
             its final deadline has passed; or short of commits past their deadline, while someone with a grant
-            stands outside its snapshot and could commit in a new one.
+            stands outside its snapshot, or outside those it was dealt to, and could commit in a new one.
     @param task The task.
     @param round The round being made.
     @param attempt The attempt to give up.
@@ -670,7 +725,10 @@ def retry(task: uint256, round: uint256, attempt: uint256):
         assert stage.phase == COMMIT, "not in this phase"
         assert block.timestamp >= stage.commit_deadline, "before the deadline"
         assert not self._is_closed(task, stage, terms), "commits are closed"
-        assert self._tasks[task].granted & ~self._rounds[task].members != 0, "no one new could commit"
+        outside: uint256 = self._tasks[task].granted & ~self._rounds[task].members
+        if terms.sealed == 1:
+            outside |= self._tasks[task].coming & ~self._rounds[task].expected
+        assert outside != 0, "no one new could commit"
         self._again(task, stage, self._rounds[task].committed, terms)
 
 
@@ -861,7 +919,8 @@ def _terms(task: uint256) -> Terms:
         start_members=(word >> 48) & (2**16 - 1),
         train_seconds=(word >> 64) & (2**32 - 1),
         exchange_seconds=(word >> 96) & (2**32 - 1),
-        final_seconds=word >> 128,
+        final_seconds=(word >> 128) & (2**32 - 1),
+        sealed=word >> 160,
     )
 
 
@@ -886,6 +945,12 @@ def _stage_at(task: uint256, round: uint256, attempt: uint256, phase: uint256) -
     assert stage.round == round and stage.attempt == attempt, "not this attempt"
     assert stage.phase == phase, "not in this phase"
     return stage
+
+
+@internal
+@pure
+def _dealt(terms: Terms, expected: uint256) -> uint256:
+    return expected if terms.sealed == 1 else 0
 
 
 @internal
@@ -1002,6 +1067,7 @@ def tasks(start: uint256) -> DynArray[Task, PAGE]:
                 genesis=slots.genesis,
                 terms=self._terms(id),
                 granted=slots.granted,
+                barred=slots.barred,
             )
         )
     return page
@@ -1009,14 +1075,16 @@ def tasks(start: uint256) -> DynArray[Task, PAGE]:
 
 @external
 @view
-def grant_of(task: uint256, member: uint256) -> uint256:
+def grant_of(task: uint256, member: uint256) -> (uint256, uint256):
     """
     @notice The dataset a member has granted to a task.
     @param task The task.
     @param member Index of the member.
-    @return The dataset's id; 0 if there is no live grant.
+    @return The dataset's id, 0 if there is no live grant; and what may be spent of its privacy, in millionths of
+            epsilon, 0 for no limit.
     """
-    return self._grants[task][member]
+    word: uint256 = self._grants[task][member]
+    return word & (2**128 - 1), word >> 128
 
 
 @external
@@ -1026,7 +1094,7 @@ def round_view(task: uint256) -> RoundView:
     @notice Everything about the round being made, in one read.
     @param task The task.
     @return The fields of `folkmoot.ledger.records.RoundView`, without the task. `expected` leaves out members
-            who have withdrawn their grant.
+            who have withdrawn their grant; `dealt` is whom a sealed attempt was opened to, whatever they did since.
     """
     terms: Terms = self._terms(task)
     stage: Stage = self._stage(task)
@@ -1036,8 +1104,10 @@ def round_view(task: uint256) -> RoundView:
         attempt=stage.attempt,
         phase=stage.phase,
         parent=slots.parent,
+        beacon=slots.beacon,
         members=slots.members,
         expected=slots.expected & self._tasks[task].granted,
+        dealt=self._dealt(terms, slots.expected),
         committed=slots.committed,
         survivors=slots.survivors,
         commit_deadline=stage.commit_deadline,

@@ -14,12 +14,13 @@ from typing import Any
 from folkmoot.errors import ChainError
 from folkmoot.keccak import keccak
 from folkmoot.ledger.codec import decode, encode
-from folkmoot.ledger.records import Commit, Dataset, Final, Member, MootRecord, Phase, RoundView, TaskRecord
+from folkmoot.ledger.records import Commit, Dataset, Expulsion, Final, Member, MootRecord, Phase, RoundView, TaskRecord
 
 __all__ = [
     "COMMITTED",
     "CREATION",
     "DESCRIBED",
+    "EXPELLED",
     "FINALISED",
     "INVITED",
     "PAGE",
@@ -27,6 +28,7 @@ __all__ = [
     "decode_about",
     "decode_commit",
     "decode_datasets",
+    "decode_expulsion",
     "decode_final",
     "decode_members",
     "decode_round_view",
@@ -64,6 +66,7 @@ _CONSTRUCTOR = next(_inputs(e) for e in _ENTRIES if e["type"] == "constructor")
 
 COMMITTED = _TOPICS["Committed"]
 DESCRIBED = _TOPICS["Described"]
+EXPELLED = _TOPICS["Expelled"]
 FINALISED = _TOPICS["Finalised"]
 INVITED = _TOPICS["Invited"]
 PROPOSED = _TOPICS["Proposed"]
@@ -75,8 +78,9 @@ _ERROR = keccak(b"Error(string)")[:4]
 # strings are read as bytes: a member may have put anything there, and a strict decoder would refuse the whole page
 _MEMBER = "(address,bytes,bytes32,bytes32,bytes,bytes)[]"
 _DATASET = "(uint256,bytes32,uint256)[]"
-_TASK = "(uint256,uint256,bytes32,bytes32,(uint256,uint256,uint256,uint256,uint256,uint256),uint256)[]"
-_FINAL = ["uint256", *["bytes32"] * 4, *["uint256"] * 4, "bytes32[]", "bytes"]
+_TASK = "(uint256,uint256,bytes32,bytes32,(uint256,uint256,uint256,uint256,uint256,uint256,uint256),uint256,uint256)[]"
+_FINAL = ["uint256", *["bytes32"] * 4, *["uint256"] * 5, "bytes32[]", "bytes"]
+_EXPELLED = ["bytes32", "uint256", "bytes"]
 
 
 def word(value: int) -> bytes:
@@ -141,17 +145,17 @@ def decode_datasets(start: int, data: bytes) -> tuple[Dataset, ...]:
 def decode_tasks(data: bytes) -> tuple[TaskRecord, ...]:
     """The answer of ``tasks(start)``."""
     (rows,) = _decode([_TASK], data)
-    return tuple(TaskRecord(*row[:4], *row[4], *row[5:]) for row in rows)
+    return tuple(TaskRecord(*row[:4], *row[4][:6], bool(row[4][6]), *row[5:]) for row in rows)
 
 
 def decode_round_view(task: int, data: bytes) -> RoundView:
     """The answer of ``round_view(task)``.
 
-    Read by hand: peers ask this many times a second, and 16 words at fixed places need no general decoder.
+    Read by hand: peers ask this many times a second, and 18 words at fixed places need no general decoder.
     """
-    head = words(data, 16)
-    count = head[15]
-    if head[0] != 32 or head[14] != 448 or len(data) != 512 + 32 * count or not head[3] <= Phase.DONE:
+    head = words(data, 18)
+    count = head[17]
+    if head[0] != 32 or head[16] != 512 or len(data) != 576 + 32 * count or not head[3] <= Phase.DONE:
         raise ChainError(_not_a_moot(len(data)))
     return RoundView(
         task=task,
@@ -159,16 +163,18 @@ def decode_round_view(task: int, data: bytes) -> RoundView:
         attempt=head[2],
         phase=Phase(head[3]),
         parent=data[128:160],
-        members=head[5],
-        expected=head[6],
-        committed=head[7],
-        commits=tuple(data[at : at + 32] for at in range(512, len(data), 32)),
-        survivors=head[8],
-        commit_deadline=head[9],
-        closed_at=head[10],
-        final_deadline=head[11],
-        min_members=head[12],
-        exchange_seconds=head[13],
+        beacon=data[160:192],
+        members=head[6],
+        expected=head[7],
+        dealt=head[8],
+        committed=head[9],
+        commits=tuple(data[at : at + 32] for at in range(576, len(data), 32)),
+        survivors=head[10],
+        commit_deadline=head[11],
+        closed_at=head[12],
+        final_deadline=head[13],
+        min_members=head[14],
+        exchange_seconds=head[15],
     )
 
 
@@ -176,7 +182,7 @@ def decode_final(topics: Sequence[bytes], data: bytes, block: int) -> Final:
     """A ``Finalised`` event."""
     task, round = (int.from_bytes(topic, "big") for topic in topics[1:3])
     row = _decode(_FINAL, data)
-    attempt, parent, inputs, aggregate, model, survivors, members, signers, time, commits, signatures = row
+    attempt, parent, inputs, aggregate, model, survivors, members, dealt, signers, time, commits, signatures = row
     return Final(
         task=task,
         round=round,
@@ -190,8 +196,23 @@ def decode_final(topics: Sequence[bytes], data: bytes, block: int) -> Final:
         signers=signers,
         signatures=tuple(signatures[at : at + 65] for at in range(0, len(signatures), 65)),
         members=members,
+        dealt=dealt,
         block=block,
         time=time,
+    )
+
+
+def decode_expulsion(topics: Sequence[bytes], data: bytes, block: int) -> Expulsion:
+    """An ``Expelled`` event."""
+    task, member = (int.from_bytes(topic, "big") for topic in topics[1:3])
+    evidence, signers, signatures = _decode(_EXPELLED, data)
+    return Expulsion(
+        task=task,
+        member=member,
+        evidence=evidence,
+        signers=signers,
+        signatures=tuple(signatures[at : at + 65] for at in range(0, len(signatures), 65)),
+        block=block,
     )
 
 

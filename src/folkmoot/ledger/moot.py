@@ -13,7 +13,9 @@ from folkmoot.ledger.chain import Chain, Log
 from folkmoot.ledger.records import (
     Commit,
     Dataset,
+    Expulsion,
     Final,
+    Grant,
     JoinFields,
     Member,
     MootRecord,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Moot"]
 
 _Row = TypeVar("_Row")
+MILLION = 1_000_000
 
 
 class Moot:
@@ -170,17 +173,23 @@ class Moot:
             policy.train_seconds,
             policy.exchange_seconds,
             policy.final_seconds,
+            int(policy.secret),
         )
         return self._id(abi.PROPOSED, self._send("propose", bundle, genesis, terms))
 
-    def grant_of(self, task: int, member: int) -> int | None:
-        """The id of the dataset that ``member`` lets ``task`` use; ``None`` without a live grant."""
-        (dataset,) = abi.words(self._call("grant_of", task, member), 1)
-        return dataset or None
+    def grant_of(self, task: int, member: int) -> Grant | None:
+        """The dataset that ``member`` lets ``task`` use, and its limit; ``None`` without a live grant."""
+        dataset, millionths = abi.words(self._call("grant_of", task, member), 2)
+        return Grant(dataset, millionths / MILLION if millionths else None) if dataset else None
 
-    def grant(self, task: int, dataset: int) -> None:
-        """Consent that the signer's ``dataset`` serves ``task``."""
-        self._send("grant", task, dataset)
+    def grant(self, task: int, dataset: int, epsilon: float | None = None) -> None:
+        """Consent that the signer's ``dataset`` serves ``task``, and spends at most ``epsilon`` of its privacy.
+
+        Raises ``LedgerRefused`` when epsilon is not a number from a millionth to 2**40; it is kept in millionths.
+        """
+        if epsilon is not None and not 1 / MILLION <= epsilon <= 2**40:
+            raise LedgerRefused(f"epsilon is {epsilon}; a limit is a number from a millionth up")
+        self._send("grant", task, dataset, 0 if epsilon is None else int(epsilon * MILLION))
 
     def revoke(self, task: int) -> None:
         """Withdraw the signer's grant for ``task``."""
@@ -235,6 +244,18 @@ class Moot:
         """Give up an attempt that is past its final deadline, or past its commit deadline while someone with a
         grant stands outside its snapshot; the next one opens."""
         self._send("retry", task, round, attempt)
+
+    def expel(self, task: int, member: int, evidence: bytes, signatures: Mapping[int, bytes]) -> None:
+        """Bar a member from a task's later rounds by a quorum's word.
+
+        ``signatures``: for each member that signs, its 65 bytes under ``statements.expulsion_digest``.
+        """
+        signers = sorted(signatures)
+        self._send("expel", task, member, evidence, bitmap_of(signers), b"".join(signatures[m] for m in signers))
+
+    def expulsions(self, task: int) -> list[Expulsion]:
+        """Everyone who was barred from ``task``, in the order of the ledger."""
+        return [abi.decode_expulsion(*log) for log in self._logs(abi.EXPELLED, task, self._about.born)]
 
     def finals(self, task: int, from_round: int = 1) -> list[Final]:
         """The records of the finished rounds, ascending, from ``from_round`` on.

@@ -11,7 +11,9 @@ from folkmoot.round.view import Phase, RoundView, faults, members_of, quorum
 __all__ = [
     "Commit",
     "Dataset",
+    "Expulsion",
     "Final",
+    "Grant",
     "JoinFields",
     "Member",
     "MootRecord",
@@ -77,8 +79,12 @@ class TaskRecord:
     train_seconds: int
     exchange_seconds: int
     final_seconds: int
+    sealed: bool
+    """Whether an attempt is open only to those it was dealt to when it opened: their masks are made among them."""
     granted: int
     """Bitmap of members with a live grant."""
+    barred: int
+    """Bitmap of members expelled from this task."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +108,33 @@ class Final:
     signatures: tuple[bytes, ...]
     """65 bytes (r, s, v) for each bit of ``signers``, ascending: EIP-712 ``Model``, checked by the contract."""
     members: int
+    dealt: int
+    """Bitmap: whom a sealed attempt was dealt to; 0 otherwise."""
     block: int
     time: int
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A live grant: one dataset of a member's may serve one task."""
+
+    dataset: int
+    epsilon: float | None
+    """What may be spent of the dataset's privacy; ``None`` without a limit."""
+
+
+@dataclass(frozen=True)
+class Expulsion:
+    """The record of a member barred from a task by a quorum, from its event."""
+
+    task: int
+    member: int
+    evidence: bytes
+    """32 bytes: the blob that proves what it did."""
+    signers: int
+    signatures: tuple[bytes, ...]
+    """65 bytes (r, s, v) for each bit of ``signers``, ascending: EIP-712 ``Expulsion``, checked by the contract."""
+    block: int
 
 
 @dataclass(frozen=True)
@@ -165,6 +196,11 @@ class Terms(Protocol):
         """From the freeze to a new attempt."""
         ...
 
+    @property
+    def secret(self) -> bool:
+        """Whether contributions are masked among those whom an attempt is dealt to."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyTerms:
@@ -176,6 +212,7 @@ class PolicyTerms:
     train_seconds: int
     exchange_seconds: int
     final_seconds: int
+    secret: bool = False
 
 
 @dataclass(frozen=True)

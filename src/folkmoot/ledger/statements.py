@@ -1,7 +1,8 @@
 """What members sign, besides transactions: EIP-712 digests, signatures, and who made them.
 
-The three statements (``Voucher``, ``Holding``, ``Model``) are hashed here exactly as ``Moot.vy`` hashes them. All their
-fields are one word wide, so a digest is three keccaks over joined words, and no general encoder is needed.
+The statements that the contract checks (``Voucher``, ``Holding``, ``Model``, ``Expulsion``) are hashed here exactly as
+``Moot.vy`` hashes them. All their fields are one word wide, so a digest is three keccaks over joined words, and no
+general encoder is needed.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ __all__ = [
     "SIGNATURE_BYTES",
     "Domain",
     "address_of",
+    "expulsion_digest",
     "holding_digest",
     "model_digest",
     "recover",
+    "reveal_digest",
     "sign",
     "voucher_digest",
 ]
@@ -37,6 +40,8 @@ _MODEL_TYPE = keccak(
     b"Model(uint256 task,uint256 round,uint256 attempt,bytes32 parent,bytes32 inputs,bytes32 aggregate,"
     b"bytes32 model,uint256 survivors)"
 )
+_EXPULSION_TYPE = keccak(b"Expulsion(uint256 task,uint256 member,bytes32 evidence)")
+_REVEAL_TYPE = keccak(b"Reveal(uint256 task,uint256 round,uint256 attempt,bytes32 salt,bytes32 root)")
 _HALF_ORDER = 0x7FFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFF_5D576E73_57A4501D_DFE92F46_681B20A0
 
 
@@ -77,6 +82,19 @@ def model_digest(
     numbers = map(_word, (task, round, attempt))
     hashes = map(_hash, (parent, inputs, aggregate, model))
     return _digest(domain, _MODEL_TYPE, *numbers, *hashes, _word(survivors))
+
+
+def expulsion_digest(domain: Domain, task: int, member: int, evidence: bytes) -> bytes:
+    """32 bytes that a member signs to say that the blob ``evidence`` proves ``member`` broke a rule of ``task``."""
+    return _digest(domain, _EXPULSION_TYPE, _word(task), _word(member), _hash(evidence))
+
+
+def reveal_digest(domain: Domain, task: int, round: int, attempt: int, salt: bytes, root: bytes) -> bytes:
+    """32 bytes that a member signs under what it shows: the salt and root (32 bytes each) that open its commit.
+
+    The contract never sees it. Whoever was shown something that does not open the commit can prove it to others.
+    """
+    return _digest(domain, _REVEAL_TYPE, *map(_word, (task, round, attempt)), _hash(salt), _hash(root))
 
 
 def sign(key: bytes, digest: bytes) -> bytes:

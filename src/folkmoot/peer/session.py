@@ -164,9 +164,10 @@ class TaskSession:
 
     async def _dataset(self) -> str | None:
         """The path of the dataset that is granted to exactly this task, if there is a live grant."""
-        dataset = await self._peer.ledger(self._peer.moot.grant_of, self.record.id, self._peer.index)
-        if dataset is None:
+        grant = await self._peer.ledger(self._peer.moot.grant_of, self.record.id, self._peer.index)
+        if grant is None:
             return None
+        dataset = grant.dataset
         try:
             path = self._peer.dataset_path(dataset)
         except LocalError as error:

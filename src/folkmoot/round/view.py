@@ -50,10 +50,14 @@ class RoundView:
     phase: Phase
     parent: bytes
     """32 bytes: hash of the state the round starts from; once done, the last model's."""
+    beacon: bytes
+    """32 bytes: the inputs record of the round before, which no single member could choose; zeros in round 1."""
     members: int
     """Bitmap: the membership snapshot of this attempt; quorums count it."""
     expected: int
     """Bitmap: members whose commits close the phase early."""
+    dealt: int
+    """Bitmap: whom a sealed attempt was opened to; only they may commit. 0 where it is not sealed."""
     committed: int
     commits: tuple[bytes, ...]
     """32 bytes for each bit of ``committed``, ascending."""
