@@ -150,7 +150,7 @@ def test_the_thresholds_are_exact_to_their_last_bit(bits: int) -> None:
 def test_a_tie_of_64_bits_is_settled_by_the_next(k: int, beside: int, following: bytes) -> None:
     table = whole_thresholds(64)
     word = min(max(table[min(k, len(table) - 1)] + beside, 0), (1 << 64) - 1)
-    stream = noise._Stream(SEED)
+    stream = noise.BitStream(SEED)
     served = iter([following])
     stream._bytes = lambda count: next(served, bytes(count))  # type: ignore[method-assign]
     real = (word << 64 | int.from_bytes(following, "little")) << 64

@@ -34,8 +34,8 @@ __all__ = [
 ]
 
 SLACK = 2.0**-20
-"""How much 1 / z may grow because the sum of discrete Gaussians is none: always counted, and `check_granularity` refuses
-noise that would need more."""
+"""How much 1 / z may grow because the sum of discrete Gaussians is none: always counted, and `check_granularity`
+refuses noise that would need more."""
 
 MEANINGLESS = 100.0
 """An epsilon above this is no promise: noise is never calibrated for more, and nothing finer is computed there."""
@@ -98,8 +98,8 @@ def calibrate_dpsgd(epsilon: float, delta: float, sampling_rate: float, steps: i
 
 
 def sum_divergence(sigma: float, parts: int) -> float:
-    """tau of Kairouz et al., theorem 1: a bound on how far the sum of ``parts`` discrete Gaussians of scale ``sigma`` is
-    from one of scale sqrt(parts) * sigma, as the largest logarithm of a ratio of probabilities."""
+    """tau of Kairouz et al., theorem 1: a bound on how far the sum of ``parts`` discrete Gaussians of scale ``sigma``
+    is from one of scale sqrt(parts) * sigma, as the largest logarithm of a ratio of probabilities."""
     return 10.0 * sum(math.exp(-2.0 * (math.pi * sigma) ** 2 * k / (k + 1)) for k in range(1, parts))
 
 

@@ -35,7 +35,7 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-__all__ = ["MAX_SIGMA", "discrete_gaussian", "gaussian_words", "sigma_in_steps"]
+__all__ = ["MAX_SIGMA", "BitStream", "discrete_gaussian", "gaussian_words", "sigma_in_steps"]
 
 Words = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -55,7 +55,7 @@ def gaussian_words(std: float, exponents: Sequence[int], sizes: Sequence[int], s
     hold the same noise of each, their difference bares who is in one alone. Raises ``ValueError`` where a scale
     exceeds `MAX_SIGMA`.
     """
-    stream = _Stream(seed)
+    stream = BitStream(seed)
     parts = [
         stream.gaussian(sigma_in_steps(std, step), size) for step, size in zip(exponents, sizes, strict=True)
     ]  # fmt: skip
@@ -67,7 +67,7 @@ def discrete_gaussian(sigma: int, count: int, seed: bytes) -> Words:
 
     ``sigma`` is an integer from 1 to `MAX_SIGMA`, ``seed`` is 32 bytes. Raises ``ValueError`` on others.
     """
-    return _Stream(seed).gaussian(sigma, count)
+    return BitStream(seed).gaussian(sigma, count)
 
 
 def sigma_in_steps(std: float, exponent: int) -> int:
@@ -100,8 +100,8 @@ def whole_thresholds(bits: int) -> tuple[int, ...]:
     return tuple(floors[: floors.index((1 << bits) - 1) + 1])
 
 
-class _Stream:
-    """Random integers, and events of given probability, for many samples side by side."""
+class BitStream:
+    """Random integers from one seed, many side by side. What is drawn next depends on how much was drawn before."""
 
     def __init__(self, seed: bytes) -> None:
         if len(seed) != 32:
@@ -124,7 +124,7 @@ class _Stream:
     def _proposals(self, sigma: int, count: int) -> Words:
         """At most ``count`` samples."""
         whole = self._wholes(count)
-        part = self._below(sigma, count)
+        part = self.below(sigma, count)
         kept = self._exp(count, lambda which: self._half_square(part[which], sigma))
         whole, part = whole[kept], part[kept]
         kept = self._all(whole, lambda which: self._exp(len(which), lambda i: self._less(part[which[i]], sigma)))
@@ -164,7 +164,7 @@ class _Stream:
 
     def _less(self, part: Words, sigma: int) -> Flags:
         """Events of probability part / sigma."""
-        less: Flags = self._below(sigma, len(part)) < part
+        less: Flags = self.below(sigma, len(part)) < part
         return less
 
     def _exp(self, count: int, event: Callable[[Words], Flags]) -> Flags:
@@ -178,7 +178,7 @@ class _Stream:
         while len(alive):
             alive = alive[event(alive)]
             if trial > 1:
-                alive = alive[self._below(trial, len(alive)) == 0]
+                alive = alive[self.below(trial, len(alive)) == 0]
             happened[alive] ^= True
             trial += 1
         return happened
@@ -200,7 +200,7 @@ class _Stream:
         coins: Flags = np.unpackbits(data, count=count).view(np.bool_)
         return coins
 
-    def _below(self, bound: int, count: int) -> Words:
+    def below(self, bound: int, count: int) -> Words:
         """Integers uniform in 0 to ``bound`` - 1, (count,) int64: as few bits as hold them, redrawn where too large."""
         if bound == 1:
             return np.zeros(count, dtype=np.int64)
