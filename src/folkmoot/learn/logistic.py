@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from folkmoot.errors import DataError
+from folkmoot.errors import DataError, TaskError
 from folkmoot.learn import metrics as ready
 from folkmoot.learn.server import ServerOptimizer
 from folkmoot.learn.standardise import moments, moments_schema, standardised, standards
 from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, finite, generator, weight_of
+from folkmoot.privacy.budget import Training, trains_privately
+from folkmoot.privacy.dpsgd import PrivateSteps, clip_factors
 from folkmoot.task import Aggregate, Context, Contribution, Metric, Policy, State
 
 __all__ = ["LogisticTask", "binary", "sigmoid"]
@@ -29,6 +31,10 @@ class LogisticTask(SupervisedTask):
     of ``batch_size`` (``None``: all at once), with ``l2`` times half the squared weights (bias free) and
     ``prox_mu`` times half the squared distance to the round's model (FedProx, Li et al. 2020,
     arXiv:1812.06127) added to the mean loss. The state holds ``weights`` (features,) and ``bias`` (1,).
+
+    With a policy whose ``epsilon`` is for the unit ``record``, local training is DP-SGD: batches are drawn at random
+    (``batch_size`` is what they are expected to hold), each example's gradient is clipped to ``record_clip``, and noise
+    is added that keeps all rounds within epsilon, given this member's number of examples. ``standardise`` must be off.
     """
 
     def __init__(
@@ -54,6 +60,11 @@ class LogisticTask(SupervisedTask):
         self.features, self.standardise = features, standardise
         self.learning_rate, self.local_epochs, self.batch_size = learning_rate, local_epochs, batch_size
         self.l2, self.prox_mu = l2, prox_mu
+        if standardise and trains_privately(self.policy):
+            raise TaskError(
+                "LogisticTask's first round sums the features' moments, which hide no record; with"
+                " policy.privacy_unit='record' pass standardise=False and scale features in `load` by fixed numbers."
+            )
 
     def init(self) -> State:
         """A model of zeros, whose prediction is one half."""
@@ -75,7 +86,8 @@ class LogisticTask(SupervisedTask):
         if self._measuring(state):
             return Contribution(moments(features), weight_of(data))
         with np.errstate(over="ignore", invalid="ignore"):  # `finite` says it better.
-            trained = self._train(self.parameters(state), standardised(features, state.arrays), labels, context)
+            train = self._train_privately if trains_privately(self.policy) else self._train
+            trained = train(self.parameters(state), standardised(features, state.arrays), labels, context)
         deltas = {name: trained[name] - old for name, old in self.parameters(state).items()}
         return Contribution(finite(deltas, "lower learning_rate"), weight_of(data))
 
@@ -106,6 +118,21 @@ class LogisticTask(SupervisedTask):
                 weights -= self.learning_rate * (x[batch].T @ error + self.l2 * weights + pull)
                 bias -= self.learning_rate * (error.sum() + self.prox_mu * (bias - start["bias"]))
         return {"bias": bias, "weights": weights}
+
+    def _train_privately(self, start: Mapping[str, Array], x: Array, y: Array, context: Context) -> dict[str, Array]:
+        """DP-SGD; bias first in every gradient."""
+        model = np.concatenate([start["bias"], start["weights"]])
+        old, decay = model.copy(), np.concatenate([[0.0], np.full(self.features, self.l2)])
+        rows = np.column_stack([np.ones(len(y)), x])
+        sizes = np.linalg.norm(rows, axis=1)
+        training = Training(len(y), self.batch_size, self.local_epochs)
+        steps = PrivateSteps(self.policy, training, context.seed, (x, y, model))
+        for batch in steps:
+            error = sigmoid(rows[batch] @ model) - y[batch]
+            error *= clip_factors(np.abs(error) * sizes[batch], steps.clip)
+            pull = self.prox_mu * (model - old)
+            model -= self.learning_rate * (steps.mean(rows[batch].T @ error) + decay * model + pull)
+        return {"bias": model[:1], "weights": model[1:]}
 
     def _matrix(self, features: Any) -> Array:
         x = np.asarray(features, dtype=np.float64)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from folkmoot.errors import TaskError
 from folkmoot.learn.logistic import LogisticTask, binary, sigmoid
 from folkmoot.learn.standardise import standardised
 from folkmoot.learn.supervised import Array, Data, Loader, weight_of
+from folkmoot.privacy.budget import trains_privately
 from folkmoot.task import Aggregate, Context, Contribution, Metric, Policy, State
 
 __all__ = ["NewtonTask", "solve"]
@@ -38,6 +40,11 @@ class NewtonTask(LogisticTask):
         policy: Policy | None = None,
         metrics: Mapping[str, Metric] | None = None,
     ) -> None:
+        if policy is not None and trains_privately(policy):
+            raise TaskError(
+                "NewtonTask sends exact gradients and Hessians, which hide no record; with policy.privacy_unit='record'"
+                " use LogisticTask or TorchTask, or privacy_unit='member'."
+            )
         if not l2 > 0.0:
             raise ValueError(f"l2 is {l2}; Newton's method needs it above 0, where the data may be separable")
         super().__init__(

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from folkmoot.errors import DataError, TaskError
 from folkmoot.learn.server import ServerOptimizer
 from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, finite, weight_of
+from folkmoot.privacy.budget import trains_privately
 from folkmoot.task import Context, Contribution, Metric, Policy, State
 
 try:
@@ -52,6 +53,11 @@ class SklearnTask(SupervisedTask):
     ) -> None:
         super().__init__(name=name, load=load, metrics=metrics or {}, policy=policy, server=server)
         kind = type(estimator).__name__
+        if trains_privately(self.policy):
+            raise TaskError(
+                f"scikit-learn's {kind} cannot clip each record's gradient; with policy.privacy_unit='record' use"
+                " LogisticTask or TorchTask, or privacy_unit='member'."
+            )
         if not hasattr(estimator, "partial_fit") and not getattr(estimator, "warm_start", False):
             raise TaskError(f"{kind} starts from nothing at each fit; give {kind}(warm_start=True).")
         if classes is not None and classes < 2:

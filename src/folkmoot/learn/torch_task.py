@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from folkmoot.errors import TaskError
 from folkmoot.learn.server import ServerOptimizer
 from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, finite, weight_of
+from folkmoot.privacy.budget import Training, trains_privately
 from folkmoot.task import Aggregate, Context, Contribution, Metric, Policy, State
 
 try:
@@ -45,6 +47,8 @@ class TorchTask(SupervisedTask):
 
     ``predict`` makes predictions for the metrics from the model's output; by default the sigmoid for BCEWithLogitsLoss,
     the softmax for CrossEntropyLoss, exp for NLLLoss, otherwise the output itself.
+
+    With a policy whose ``epsilon`` is for the unit ``record``, local training is DP-SGD: see `torch_private`.
     """
 
     def __init__(
@@ -69,6 +73,10 @@ class TorchTask(SupervisedTask):
         self.batch_size, self.local_epochs, self.prox_mu, self.seed = batch_size, local_epochs, prox_mu, seed
         self._to_prediction = predict or _prediction_for(loss)
         self._built: _Model | None = None
+        if trains_privately(self.policy) and not find_spec("opacus"):
+            raise TaskError(
+                "policy.privacy_unit='record' needs Opacus to train. Install it with: pip install 'folkmoot[private]'"
+            )
 
     def init(self) -> State:
         """The parameters that ``model()`` has under ``seed``: the same on every machine, see `PortableRandomness`."""
@@ -99,7 +107,10 @@ class TorchTask(SupervisedTask):
         with _torch(int.from_bytes(context.seed[:8], "little")):
             held.write(state)
             held.module.train()
-            self._train(held.module, features, labels)
+            if trains_privately(self.policy):
+                self._train_privately(held, state, features, labels, context)
+            else:
+                self._train(held.module, features, labels)
         deltas = held.read()
         for name, array in deltas.items():
             array -= state.arrays[name]
@@ -140,6 +151,23 @@ class TorchTask(SupervisedTask):
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
 
+    def _train_privately(self, held: _Model, state: State, features: Tensor, labels: Tensor, context: Context) -> None:
+        # Opacus takes a second to import; only tasks that need it wait for that.
+        from folkmoot.learn.torch_private import private_steps, train_privately
+
+        training = Training(len(labels), self.batch_size, self.local_epochs)
+        model = [state.arrays[name] for name in sorted(self.schema(state))]
+        steps = private_steps(self.policy, training, context.seed, features, labels, model)
+        train_privately(
+            held.module,
+            self._make_optimizer,
+            lambda output, y: self._loss(_fitted(output, y), y),
+            features,
+            labels,
+            steps,
+            self.prox_mu,
+        )
+
     def _model(self) -> _Model:
         """The one module of this process, made on first use; its contents come from the state each time."""
         if self._built is None:
@@ -151,7 +179,12 @@ class TorchTask(SupervisedTask):
 
     def _fresh(self) -> _Model:
         with _torch(self.seed), PortableRandomness(self.seed):
-            return _Model(self._make_model())
+            fresh = _Model(self._make_model())
+        if trains_privately(self.policy):
+            from folkmoot.learn.torch_private import check_module
+
+            check_module(fresh.module)
+        return fresh
 
     def _features(self, features: Any) -> Tensor:
         tensor = _numbers("features", features)

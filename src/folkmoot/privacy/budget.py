@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from folkmoot.privacy.accountant import calibrate_dpsgd, calibrate_gaussian, dpsgd_epsilon, gaussian_epsilon
 from folkmoot.task.policy import Policy
 
-__all__ = ["Cost", "Training", "affordable", "planned", "spent"]
+__all__ = ["Cost", "Training", "affordable", "planned", "spent", "trains_privately"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,11 @@ class Cost:
     std: float
     """The standard deviation of what one member adds: to each value of its contribution (unit ``member``), or to each
     value of a batch's summed gradient (unit ``record``)."""
+
+
+def trains_privately(policy: Policy) -> bool:
+    """Whether each member's own training hides its records (the unit ``record``)."""
+    return policy.epsilon is not None and policy.privacy_unit == "record"
 
 
 def planned(policy: Policy, training: Training | None = None) -> Cost:

@@ -68,8 +68,8 @@ class PrivateSteps:
         Over the size a batch is expected to have: its true size is secret.
         """
         step = self.clip * 2.0**-LATTICE
-        noisy: Array = (np.rint(total / step) + self._noise(len(total))) * step
-        return noisy / self.training.batch
+        words = np.rint(total / step).astype(np.int64) + self._noise(len(total))
+        return words.astype(np.float64) * (step / self.training.batch)
 
     def _noise(self, count: int) -> NDArray[np.int64]:
         if count > len(self._drawn):
@@ -86,5 +86,6 @@ def clip_factors(norms: Array, clip: float) -> Array:
     A gradient that is not finite counts as nothing, with the factor 0: an error would tell that such a record is there.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        factors = np.minimum(1.0, clip / norms)
-    return np.where(np.isfinite(norms), factors, 0.0)
+        factors: Array = np.minimum(1.0, clip / norms)
+    factors[~np.isfinite(norms)] = 0.0
+    return factors
