@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"errors", "digest"},
     "network": {"errors", "digest", "store"},
     "ledger": {"errors", "keccak", "round.view"},
-    "peer": {"errors", "digest", "keccak", "task", "round", "store", "network", "ledger"},
+    "peer": {"errors", "digest", "keccak", "task", "privacy", "round", "store", "network", "ledger"},
     "cli": {"errors", "digest", "task", "learn", "ledger", "peer"},
 }
 """For each room, what it may import besides itself: rooms, or single modules of a room."""

@@ -41,7 +41,7 @@ def quantised_together(task, data):
             context = fm.Context(number + 1, bytes([member] * 32))
             parts.append(fixed.quantise(task.contribute(state, one, context), task.evaluate(state, one), layout))
         values, side = (sum(column) for column in zip(*parts, strict=True))
-        aggregate, _ = fixed.aggregate(values, side, layout, len(data))
+        aggregate = fixed.aggregate(values, side, layout, len(data))
         moved = task.update(state, aggregate)
         exponents = dict(state.exponents) | fixed.next_exponents(side, layout, len(data))
         state = read_state(state_bytes(fm.State(moved.arrays, moved.round, exponents)))

@@ -6,18 +6,20 @@ Liars collude: they tell the same false sums and sign the same false models.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 from fault_ledger import Refused
 from fault_peer import Peer
-from fault_task import contribution
-from fault_words import Pull, Push, Shown, sign
+from fault_task import pieces, plain
+from fault_words import Pull, Push, SeedsKnown, SeedsWanted, Shown, sign
 from fault_world import Reply, Then
 
 from folkmoot.digest import blob_hash
 from folkmoot.ledger import statements
 from folkmoot.round import events as ev
 from folkmoot.round.events import Key, Reveal
+from folkmoot.round.plan import Plan
 
 ALL = (1 << 256) - 1
 LIES = frozenset(
@@ -35,6 +37,9 @@ LIES = frozenset(
         "silence",
     }
 )
+MASK_LIES = frozenset({"wrong seeds", "wrong shares", "bad boxes", "late contribution", "no seeds"})
+LIES = LIES | MASK_LIES
+"""The last are about masks."""
 
 
 class Liar(Peer):
@@ -86,7 +91,7 @@ class Liar(Peer):
 
     def do_push(self, action: ev.Push) -> None:
         favoured = (action.to + self.index + action.key.round) % 2 == 0
-        if "silence" in self.lies or ("withheld" in self.lies and not favoured):
+        if self.lies & {"silence", "late contribution"} or ("withheld" in self.lies and not favoured):
             return
         reveal = action.reveal
         shards = {s: self.disk.blobs[reveal.shards[s]] for s in action.shards}
@@ -94,7 +99,11 @@ class Liar(Peer):
             reveal = replace(reveal, salt=bytes(32))
         if "two contributions" in self.lies and not favoured:
             parent = self.disk.blobs[self.ledger.view().parent]
-            other = contribution(parent, self.index, action.key.round, len(reveal.shards), salt=1)
+            assert self.machine is not None
+            if self.machine.plan is None or self.machine.key != action.key:
+                return
+            made = plain(parent, self.policy, self.index, action.key.round, salt=1)
+            other = pieces(parent, self.policy, made, self.machine.plan, self.masking)
             shards = {s: other[s] for s in action.shards}
             if self.chance.random() < 0.5:
                 reveal = replace(reveal, shards=tuple(map(blob_hash, other)))
@@ -103,7 +112,7 @@ class Liar(Peer):
         self.tell(action.to, Push(action.key, reveal, shards))
 
     def answer_pull(self, pull: Pull) -> Reply:
-        if "withheld" in self.lies:
+        if self.lies & {"withheld", "late contribution"}:
             return None
         reply = super().answer_pull(pull)
         if isinstance(reply, Shown) and self.lies & {"garbage", "wrong reveal", "two contributions"}:
@@ -113,6 +122,49 @@ class Liar(Peer):
     def answer(self, sender: int, message: object, then: Then) -> None:
         if "silence" not in self.lies:
             super().answer(sender, message, then)
+
+    # ---- masks -----------------------------------------------------------------------------------------------
+
+    def contribution(self, action: ev.Train, plan: Plan) -> list[bytes]:
+        made = super().contribution(action, plan)
+        if "bad boxes" in self.lies and plan.secret:
+            envelope = bytearray(made[-1])
+            for at in range(len(envelope) - 1, len(envelope) // 2, -40):
+                envelope[at] ^= 1
+            made[-1] = bytes(envelope)
+        return made
+
+    def seeds_to_tell(self, action: ev.Release) -> Mapping[int, bytes]:
+        seeds = dict(super().seeds_to_tell(action))
+        if "wrong seeds" in self.lies:
+            return {target: self.chance.randbytes(16) for target in seeds}
+        if "no seeds" in self.lies or "silence" in self.lies:
+            return {}
+        return seeds
+
+    def known_seeds(self, wanted: SeedsWanted) -> SeedsKnown:
+        known = super().known_seeds(wanted)
+        if "no seeds" in self.lies:
+            return SeedsKnown({}, {})
+        if self.lies & {"wrong seeds", "wrong shares"}:
+            junk = {
+                d: {t: self.chance.randbytes(16) for t in told} for d, told in {**known.shares, **known.seeds}.items()
+            }
+            return SeedsKnown(junk, {}) if "wrong seeds" in self.lies else SeedsKnown({}, junk)
+        return known
+
+    def do_sum(self, action: ev.Sum) -> None:
+        """Once the masks of the lost are open, send what one withheld: nobody may take it."""
+        super().do_sum(action)
+        if "late contribution" in self.lies:
+            for to in range(self.ledger.members):
+                self.show_late(to, action.key)
+
+    def show_late(self, to: int, key: Key) -> None:
+        own = self.disk.journal.get(key)
+        if own is not None:
+            shards = {s: self.disk.blobs[name] for s, name in enumerate(own[1].shards) if name in self.disk.blobs}
+            self.tell(to, Push(key, own[1], shards))
 
     # ---- freeze, reduce, final -------------------------------------------------------------------------------
 

@@ -7,18 +7,23 @@ from collections.abc import Callable, Mapping
 from random import Random
 
 from fault_ledger import Ledger, Refused
-from fault_task import contribution, opened, updated
+from fault_task import opened, pieces, plain, summed, updated
 from fault_words import (
     Blob,
     Diary,
     Disk,
     Pull,
     Push,
+    Seeds,
+    SeedsKnown,
+    SeedsWanted,
     Shown,
     address_bytes,
     check,
+    exchange_secret,
     model_digest,
     share,
+    shared,
     sign,
 )
 from fault_world import Clock, Network, Reply, Then
@@ -32,7 +37,9 @@ from folkmoot.round.commitment import encode_hashes, encode_inputs
 from folkmoot.round.events import Action, Event, Key, Reveal, Statement
 from folkmoot.round.fixed import Layout
 from folkmoot.round.machine import RoundMachine
-from folkmoot.round.reduce import sum_shards
+from folkmoot.round.masking import Masking, Place
+from folkmoot.round.plan import Plan
+from folkmoot.round.reduce import Made
 from folkmoot.task import Policy
 
 TICK = 0.3
@@ -80,11 +87,10 @@ class Peer:
             return
         self.life += 1
         self.layout: tuple[Key, Hash, Layout] | None = None
+        self.masking: Masking | None = None
         self.head = -1
         self.held: dict[tuple[Key, int], set[int]] = {}
-        self.machine = RoundMachine(
-            self.index, address_bytes, gather_up_to=self.policy.gather_up_to, replicas=self.policy.replicas
-        )
+        self.machine = RoundMachine(self.index, address_bytes, self.policy)
         self.later(self.chance.uniform(0, 0.1), self._tick)
 
     def crash(self) -> None:
@@ -150,8 +156,16 @@ class Peer:
         actions = self.machine.handle(event)
         if self.machine.key != before:
             self.layout = None
+            self.masking = self.masking_of(self.machine.key, self.machine.plan, self.machine.parent)
         for action in actions:
             self.soon(functools.partial(self.carry_out, action))
+
+    def masking_of(self, key: Key | None, plan: Plan | None, parent: Hash) -> Masking | None:
+        if key is None or plan is None or not plan.secret:
+            return None
+        place = Place(self.ledger.domain.chain_id, self.ledger.domain.contract, key, parent)
+        secret = blob_hash(exchange_secret(self.index))
+        return Masking(self.index, place, plan, secret, functools.partial(shared, self.index))
 
     def carry_out(self, action: Action) -> None:
         if isinstance(action, ev.Wait):
@@ -163,7 +177,7 @@ class Peer:
         def have() -> None:
             assert self.machine is not None
             if self.machine.key == action.key and action.parent in self.disk.blobs:
-                layout = opened(self.disk.blobs[action.parent])[1]
+                layout = opened(self.disk.blobs[action.parent], self.policy)[1]
                 self.layout = (action.key, action.parent, layout)
                 self.feed(ev.Opened(action.key))
 
@@ -206,20 +220,29 @@ class Peer:
         if self.failing:
             self.feed(ev.Failed(action.key, "the task raised ValueError"))
             return
-        shards = self.machine.plan.shards
+        plan = self.machine.plan
         own = self.disk.journal.get(action.key)
         if own is not None and all(name in self.disk.blobs for name in own[1].shards):
             self.feed(ev.Trained(action.key, own[1]))
             return
         for key, (parent, earlier) in sorted(self.disk.journal.items(), reverse=True):
-            if key[:2] == action.key[:2] and parent == action.parent and len(earlier.shards) == shards:
+            if plan.secret:
+                break
+            if key[:2] == action.key[:2] and parent == action.parent and len(earlier.shards) == plan.pieces:
                 self.soon(functools.partial(self._journal, action, earlier.shards))
                 return
-        made = self.contribution(action, shards)
+        made = self.contribution(action, plan)
         self.later(self.chance.uniform(0.05, 3.0), lambda: self._store(action, made))
 
-    def contribution(self, action: ev.Train, shards: int) -> list[bytes]:
-        return contribution(self.disk.blobs[action.parent], self.index, action.key.round, shards)
+    def contribution(self, action: ev.Train, plan: Plan) -> list[bytes]:
+        parent = self.disk.blobs[action.parent]
+        made = self.made(parent, action.key)
+        if self.honest:
+            self.diary.plain[action.key, self.index] = made
+        return pieces(parent, self.policy, made, plan, self.masking)
+
+    def made(self, parent: bytes, key: Key) -> Made:
+        return plain(parent, self.policy, self.index, key.round)
 
     def _store(self, action: ev.Train, made: list[bytes]) -> None:
         names = tuple(self.disk.put(shard) for shard in made)
@@ -287,17 +310,28 @@ class Peer:
         try:
             self.feed(ev.RevealReceived(key, contributor, reveal))
             for shard, data in shards.items():
-                if shard == 0:
-                    fixed.check_side(data, layout, plan.shards)
-                fixed.decode_shard(data, shard, layout, plan.shards)
+                self._check_piece(contributor, shard, data, layout, plan)
                 if blob_hash(data) != reveal.shards[shard]:
                     raise IntegrityError("not what it committed")
                 self.disk.put(data)
                 self.soon(functools.partial(self._held, key, contributor, shard), 0.01)
         except FolkmootError as error:
-            self.blame(sender, error)
+            self.blame(sender, error, contributor)  # only its holder can see that a box is empty, not who passes it on
             return False
         return True
+
+    def _check_piece(self, contributor: int, shard: int, data: bytes, layout: Layout, plan: Plan) -> None:
+        assert self.machine is not None
+        if shard >= plan.pieces:
+            raise ProtocolError("there is no such piece")
+        if self.masking is None:
+            if shard == 0:
+                fixed.check_side(data, layout, plan.shards)
+            fixed.decode_shard(data, shard, layout, plan.shards)
+        elif shard == plan.shards:
+            self.masking.take_envelope(contributor, data, whole=not self.machine.survivors)
+        elif len(data) != layout.shard_bytes(plan.shards, len(plan.group_of(contributor)))[shard]:
+            raise IntegrityError("a masked shard of a wrong size")
 
     def _held(self, key: Key, contributor: int, shard: int) -> None:
         self.feed(ev.ShardHeld(key, contributor, shard))
@@ -307,9 +341,77 @@ class Peer:
         if self.machine.key == key and self.machine.plan and held.issuperset(share(self.machine.plan, self.index)):
             self.diary.complete.setdefault((key, self.index, contributor), self.clock.now)
 
-    def blame(self, sender: int, error: Exception) -> None:
-        if self.honest and getattr(self.network.hosts[sender], "honest", False):
+    def blame(self, sender: int, error: Exception, dealer: int | None = None) -> None:
+        """Hold something against the sender; or, where it passes on what another dealt, against both."""
+        blamed = {sender} if dealer is None else {sender, dealer}
+        able = all(getattr(self.network.hosts[m], "honest", False) for m in blamed)
+        if self.honest and able:
             self.diary.complaints.append(f"member {self.index} blames honest member {sender}: {error}")
+
+    # ---- masks -----------------------------------------------------------------------------------------------
+
+    def do_release(self, action: ev.Release) -> None:
+        if self.masking is None or self.machine is None or self.machine.key != action.key:
+            return
+        if self.disk.released.setdefault(action.key, action.survivors) != action.survivors:
+            self.diary.complaints.append(f"member {self.index} is asked to open its masks for two sets of survivors")
+            return
+        seeds = self.seeds_to_tell(action)
+        self.feed(ev.SeedsHeld(action.key, self.index, self.masking.release(action.survivors)))
+        for to in action.to:
+            self.tell(to, Seeds(action.key, action.survivors, seeds))
+
+    def seeds_to_tell(self, action: ev.Release) -> Mapping[int, bytes]:
+        assert self.masking is not None
+        return self.masking.release(action.survivors)
+
+    def do_askseeds(self, action: ev.AskSeeds) -> None:
+        for source in action.sources:
+            wanted = SeedsWanted(action.key, action.survivors, action.dealers)
+            self.ask(source, wanted, functools.partial(self._learn, source, action))
+
+    def _learn(self, source: int, action: ev.AskSeeds, reply: Reply) -> None:
+        if not isinstance(reply, SeedsKnown):
+            return
+        for dealer in action.dealers:
+            if self.machine is None or self.machine.key != action.key or self.masking is None:
+                return
+            try:
+                if dealer in reply.seeds:
+                    seeds = self.masking.take_seeds(dealer, action.survivors, reply.seeds[dealer])
+                else:
+                    shares = reply.shares.get(dealer, {})
+                    seeds = self.masking.take_shares(source, dealer, action.survivors, shares)
+            except IntegrityError as error:
+                self.blame(source, error, dealer)
+                continue
+            if seeds is not None:
+                self.feed(ev.SeedsHeld(action.key, dealer, seeds))
+
+    def answer_seeds(self, sender: int, message: Seeds | SeedsWanted) -> Reply:
+        if self.machine is None or self.masking is None:
+            return None
+        if not self.machine.survivors:
+            self.refresh()
+        if self.machine.key != message.key or self.machine.survivors != message.survivors:
+            return None
+        if isinstance(message, SeedsWanted):
+            return self.known_seeds(message)
+        try:
+            seeds = self.masking.take_seeds(sender, message.survivors, message.seeds)
+        except IntegrityError as error:
+            self.blame(sender, error)
+            return None
+        if seeds is not None:
+            self.feed(ev.SeedsHeld(message.key, sender, seeds))
+        return True
+
+    def known_seeds(self, wanted: SeedsWanted) -> SeedsKnown:
+        assert self.machine is not None
+        assert self.masking is not None
+        known = {d: self.machine.seeds_of(d) for d in wanted.dealers if self.machine.seeds_of(d)}
+        shares = {d: self.masking.shares(d, wanted.survivors) for d in wanted.dealers if d not in known}
+        return SeedsKnown(known, shares)
 
     # ---- freeze, reduce, final -------------------------------------------------------------------------------
 
@@ -328,10 +430,10 @@ class Peer:
         assert self.machine is not None
         if self.layout is None or self.layout[0] != action.key or self.machine.plan is None:
             return
-        layout, plan = self.layout[2], self.machine.plan
-        for shard, names in action.shards.items():
-            total = sum_shards((self.disk.blobs[name] for name in names), shard, layout, plan.shards)
-            data = fixed.encode_sum(total, shard, layout, plan.shards, len(names))
+        parent, shards = self.disk.blobs[self.layout[1]], self.machine.plan.shards
+        for shard, rows in action.shards.items():
+            blobs = [[self.disk.blobs[name] for name in names] for names in rows]
+            data = summed(parent, self.policy, shard, shards, action.rows, blobs)
             self.soon(functools.partial(self._summed, action.key, shard, data), 0.2)
 
     def _summed(self, key: Key, shard: int, data: bytes) -> None:
@@ -350,11 +452,12 @@ class Peer:
     def do_update(self, action: ev.Update) -> None:
         parent = self.disk.blobs[action.parent]
         try:
-            data = updated(parent, [self.disk.blobs[name] for name in action.sums], len(action.inputs))
+            sums = [self.disk.blobs[name] for name in action.sums]
+            data = updated(parent, self.policy, sums, action.rows, action.beacon)
         except FolkmootError as error:
             self.feed(ev.Failed(action.key, str(error)))
             return
-        inputs = self.disk.put(encode_inputs(action.inputs))
+        inputs = self.disk.put(encode_inputs(action.inputs, action.seeds or None))
         aggregate = self.disk.put(encode_hashes(action.sums))
         survivors = sum(1 << m for m in action.inputs)
 
@@ -391,6 +494,8 @@ class Peer:
             self._take_push(sender, message, then, patience=6)
         elif isinstance(message, Pull):
             then(self.answer_pull(message))
+        elif isinstance(message, Seeds | SeedsWanted):
+            then(self.answer_seeds(sender, message))
         else:
             self._take_word(sender, message)
             then(True)

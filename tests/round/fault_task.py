@@ -11,9 +11,20 @@ from numpy.typing import NDArray
 from folkmoot.digest import Hash, blob_hash
 from folkmoot.ledger.records import Final
 from folkmoot.round import fixed
-from folkmoot.round.commitment import commit_hash, contribution_root, decode_hashes, decode_inputs
+from folkmoot.round.commitment import (
+    commit_hash,
+    contribution_root,
+    decode_hashes,
+    decode_inputs,
+    decode_masked_inputs,
+)
+from folkmoot.round.events import Key, Row
 from folkmoot.round.fixed import Layout
-from folkmoot.round.reduce import layout_of, make_shards, next_state
+from folkmoot.round.groups import sign
+from folkmoot.round.masking import Masking
+from folkmoot.round.plan import Plan, make_plan
+from folkmoot.round.reduce import Made, layout_of, make_contribution, mask_shards, next_state, sum_row
+from folkmoot.round.view import members_of
 from folkmoot.task import Aggregate, Context, Contribution, Metric, Policy, State, read_state, state_bytes
 
 SCHEMA = {"b": (3,), "w": (4, 5)}
@@ -33,7 +44,9 @@ class DriftTask:
     """Each member pulls the model its own way; ``data`` is the member's index."""
 
     name = "drift"
-    policy = Policy()
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
 
     def init(self) -> State:
         return State({name: np.zeros(shape) for name, shape in SCHEMA.items()})
@@ -60,49 +73,95 @@ class DriftTask:
         return {"count": np.array([1, data])}
 
 
-TASK = DriftTask()
-GENESIS = state_bytes(TASK.init())
+GENESIS = state_bytes(DriftTask(Policy()).init())
 
 
 @lru_cache(maxsize=256)
-def opened(parent: bytes) -> tuple[State, Layout]:
+def opened(parent: bytes, policy: Policy) -> tuple[State, Layout]:
     state = read_state(parent)
-    return state, layout_of(TASK, state)
+    return state, layout_of(DriftTask(policy), state)
 
 
-def contribution(parent: bytes, member: int, round: int, shards: int, salt: int = 0) -> list[bytes]:
-    """The shards of a member's contribution; another ``salt`` gives another contribution."""
-    state, layout = opened(parent)
+def plain(parent: bytes, policy: Policy, member: int, round: int, salt: int = 0) -> Made:
+    """A member's contribution before it is masked; another ``salt`` gives another."""
+    state, layout = opened(parent, policy)
     seed = bytes([member, salt]) + round.to_bytes(30, "big")
-    return make_shards(TASK, state, member, Context(round, seed), layout, shards)[0]
+    return make_contribution(DriftTask(policy), state, member, Context(round, seed), layout)
 
 
-def updated(parent: bytes, sums: Sequence[bytes], members: int) -> bytes:
+def pieces(parent: bytes, policy: Policy, made: Made, plan: Plan, masking: Masking | None) -> list[bytes]:
+    """The pieces of a contribution, as they are sent."""
+    layout = opened(parent, policy)[1]
+    if masking is None:
+        return fixed.encode_shards(made.values, made.side, layout, plan.shards)
+    group = len(plan.group_of(masking.me))
+    return [*mask_shards(made, layout, plan.shards, group, masking.masks), masking.envelope()]
+
+
+def summed(
+    parent: bytes, policy: Policy, shard: int, shards: int, rows: Sequence[Row], blobs: Sequence[Sequence[bytes]]
+) -> bytes:
+    """The packed sums of one shard."""
+    layout = opened(parent, policy)[1]
+    pairs = zip(rows, blobs, strict=True)
+    total = np.stack([sum_row(some, shard, layout, shards, row.group, row.masks) for row, some in pairs])
+    return fixed.encode_sum(total, shard, layout, shards, [len(row.members) for row in rows])
+
+
+def updated(parent: bytes, policy: Policy, sums: Sequence[bytes], rows: Sequence[int], beacon: Hash) -> bytes:
     """The bytes of the next state."""
-    state, layout = opened(parent)
-    words = [fixed.decode_sum(data, s, layout, len(sums), members) for s, data in enumerate(sums)]
-    return state_bytes(next_state(TASK, state, layout, words, members)[0])
+    state, layout = opened(parent, policy)
+    words = [fixed.decode_sum(data, s, layout, len(sums), rows) for s, data in enumerate(sums)]
+    return state_bytes(next_state(DriftTask(policy), state, layout, words, rows, beacon)[0])
 
 
-def replay(final: Final, parent: bytes, blobs: Mapping[Hash, bytes], address_of: Mapping[int, bytes]) -> bytes:
+def replay(
+    final: Final,
+    parent: bytes,
+    policy: Policy,
+    beacon: Hash,
+    blobs: Mapping[Hash, bytes],
+    address_of: Mapping[int, bytes],
+    truth: Mapping[tuple[Key, int], Made],
+) -> bytes:
     """The state after a round, made anew from ledger and blobs; nothing of the peers' arithmetic is trusted.
 
-    Sums are Python integers, so they could not overflow even where int64 would.
+    ``truth`` is what honest members contributed before it was masked. Where a sum is of them alone it has to be its
+    sum: in Python integers, so it could not overflow even where int64 would, and without a mask anywhere.
     """
-    reveals = decode_inputs(blobs[final.inputs])
-    survivors = [m for m in range(256) if final.survivors >> m & 1]
-    assert sorted(reveals) == survivors, "the inputs are not the survivors'"
+    record = blobs[final.inputs]
+    reveals, seeds = decode_masked_inputs(record) if policy.secret else (decode_inputs(record), {})
+    survivors = members_of(final.survivors)
+    assert tuple(sorted(reveals)) == survivors, "the inputs are not the survivors'"
     for member, commit in zip(survivors, final.commits, strict=True):
         reveal = reveals[member]
         root = contribution_root(reveal.shards)
         due = commit_hash(reveal.salt, address_of[member], final.task, final.round, final.attempt, root)
         assert due == commit, f"the contribution of member {member} does not open its commit"
-    state, layout = opened(parent)
-    shards = len(reveals[survivors[0]].shards)
+    state, layout = opened(parent, policy)
+    plan = make_plan(
+        members_of(final.members), final.parent, final.attempt, policy, dealt=members_of(final.dealt), beacon=beacon
+    )
+    rows, key = plan.rows(final.survivors), Key(final.task, final.round, final.attempt)
     sums = []
-    for s in range(shards):
-        rows = [fixed.decode_shard(blobs[reveals[m].shards[s]], s, layout, shards).tolist() for m in survivors]
-        sums.append(np.array([sum(column) for column in zip(*rows, strict=True)], dtype=np.int64))
-    packed = [fixed.encode_sum(total, s, layout, shards, len(survivors)) for s, total in enumerate(sums)]
+    for s in range(plan.shards):
+        total = []
+        for row in rows:
+            masks = [(sign(m, target), seed) for m in row if m in seeds for target, seed in seeds[m].items()]
+            group = len(plan.group_of(row[0])) if policy.secret else 0
+            total.append(sum_row((blobs[reveals[m].shards[s]] for m in row), s, layout, plan.shards, group, masks))
+            if all((key, m) in truth for m in row):
+                parts = [_shard_of(truth[key, m], s, layout, plan.shards) for m in row]
+                exact = [sum(column) for column in zip(*parts, strict=True)]
+                assert total[-1].tolist() == exact, "a sum is not the sum of what was contributed"
+        sums.append(np.stack(total))
+    sizes = [len(row) for row in rows]
+    packed = [fixed.encode_sum(total, s, layout, plan.shards, sizes) for s, total in enumerate(sums)]
     assert decode_hashes(blobs[final.aggregate]) == tuple(map(blob_hash, packed)), "the aggregate is not the sums'"
-    return state_bytes(next_state(TASK, state, layout, sums, len(survivors))[0])
+    return state_bytes(next_state(DriftTask(policy), state, layout, sums, sizes, beacon)[0])
+
+
+def _shard_of(made: Made, shard: int, layout: Layout, shards: int) -> list[int]:
+    start = sum(layout.shard_values(shards)[:shard])
+    values = made.values[start : start + layout.values_in(shard, shards)].tolist()
+    return values if shard else values + made.side.tolist()

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from fault_ledger import Ledger, account_of, key_of
 
 from folkmoot.digest import Hash, blob_hash
@@ -13,6 +14,8 @@ from folkmoot.errors import IntegrityError
 from folkmoot.ledger import statements
 from folkmoot.round.events import Key, Reveal, Statement
 from folkmoot.round.plan import Plan
+from folkmoot.round.reduce import Made
+from folkmoot.round.seeds import agree
 
 
 @dataclass(frozen=True)
@@ -40,11 +43,33 @@ class Blob:
     name: Hash
 
 
+@dataclass(frozen=True)
+class Seeds:
+    key: Key
+    survivors: int
+    seeds: Mapping[int, bytes]
+
+
+@dataclass(frozen=True)
+class SeedsWanted:
+    key: Key
+    survivors: int
+    dealers: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SeedsKnown:
+    seeds: Mapping[int, Mapping[int, bytes]]
+    shares: Mapping[int, Mapping[int, bytes]]
+
+
 @dataclass
 class Disk:
     """What a crash leaves."""
 
     blobs: dict[Hash, bytes] = field(default_factory=dict)
+    released: dict[Key, int] = field(default_factory=dict)
+    """For whose sum the own masks of an attempt were opened."""
     journal: dict[Key, tuple[Hash, Reveal]] = field(default_factory=dict)
 
     def put(self, data: bytes) -> Hash:
@@ -60,8 +85,24 @@ class Diary:
     statements: dict[Key, dict[int, set[Statement]]] = field(default_factory=dict)
     complaints: list[str] = field(default_factory=list)
     """What an honest peer holds against an honest peer: always a bug."""
+    plain: dict[tuple[Key, int], Made] = field(default_factory=dict)
+    """What each honest peer contributed, before it was masked."""
     complete: dict[tuple[Key, int, int], float] = field(default_factory=dict)
     """When a peer had all its shards of a contributor."""
+
+
+@functools.cache
+def exchange_secret(member: int) -> bytes:
+    return blob_hash(b"exchange" + bytes([member]))
+
+
+@functools.cache
+def shared(a: int, b: int) -> bytes:
+    """What X25519 agrees between two members."""
+    if a > b:
+        return shared(b, a)
+    public = X25519PrivateKey.from_private_bytes(exchange_secret(b)).public_key().public_bytes_raw()
+    return agree(exchange_secret(a), public)
 
 
 @functools.cache

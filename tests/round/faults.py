@@ -11,7 +11,7 @@ from enum import Enum
 from random import Random
 
 from fault_ledger import Ledger
-from fault_liar import LIES, Liar
+from fault_liar import LIES, MASK_LIES, Liar
 from fault_peer import Peer
 from fault_task import GENESIS, replay
 from fault_words import Diary, address_bytes
@@ -53,11 +53,21 @@ class Fault(Enum):
     WRONG_MODEL = "wrong model"
     RETRY_SPAM = "retry spam"
     SILENCE = "silence"
+    WRONG_SEEDS = "wrong seeds"
+    WRONG_SHARES = "wrong shares"
+    BAD_BOXES = "bad boxes"
+    LATE_CONTRIBUTION = "late contribution"
+    NO_SEEDS = "no seeds"
 
     @property
     def lie(self) -> bool:
         """Whether liars tell it."""
         return self.value in LIES
+
+    @property
+    def about_masks(self) -> bool:
+        """Whether it can only be told where contributions are masked."""
+        return self.value in MASK_LIES
 
 
 @dataclass
@@ -84,6 +94,7 @@ class Moot:
             train_seconds=self.policy.train_seconds,
             exchange_seconds=self.policy.exchange_seconds,
             final_seconds=self.policy.final_seconds,
+            secret=self.policy.secret,
         )
         self.ledger.found(self.members, blob_hash(GENESIS), terms, self.members)
         for member in range(self.members):
@@ -134,7 +145,7 @@ def judge_safety(moot: Moot) -> None:
     blobs: dict[Hash, bytes] = {}
     for peer in moot.peers:
         blobs.update(peer.disk.blobs)
-    parent = blob_hash(GENESIS)
+    parent, beacon = blob_hash(GENESIS), bytes(32)
     for number, final in enumerate(ledger.finals, start=1):
         key = Key(1, final.round, final.attempt)
         assert final.round == number, "a round is final twice, or out of order"
@@ -144,8 +155,9 @@ def judge_safety(moot: Moot) -> None:
         for member, commit in zip(members_of(final.survivors), final.commits, strict=True):
             assert ledger.commits[key, member] == commit, "a commit is not what was committed"
         addresses = {peer.index: address_bytes(peer.index) for peer in moot.peers}
-        assert blob_hash(replay(final, blobs[parent], blobs, addresses)) == final.model, "the replay differs"
-        parent = final.model
+        made = replay(final, blobs[parent], moot.policy, beacon, blobs, addresses, diary.plain)
+        assert blob_hash(made) == final.model, "the replay differs"
+        parent, beacon = final.model, final.inputs
 
 
 def judge_delivery(moot: Moot) -> None:
@@ -176,12 +188,17 @@ class Schedule:
     sharded: bool
     large: bool = False
     """Up to 16 members instead of 11, where contributions are sharded."""
+    masked: bool = False
+    """Whether members see sums only; then there are five members or more, for with four a lost one and a liar leave
+    two, whose sum would be no secret."""
 
     def __post_init__(self) -> None:
         chance = self.chance = Random(self.name)
         sinners = any(kind.lie for kind in self.kinds)
         dying = Fault.DEAD in self.kinds
         low, high = (10, 15 if self.large else 11) if self.sharded else (7, 8) if sinners and dying else (4, 8)
+        if self.masked and not self.sharded:
+            low = max(low, 6 if sinners and dying else 5)
         n = chance.randint(low, high) - (Fault.LATE in self.kinds and not self.sharded and high == 8)
         f = faults(n)
         bad = chance.sample(range(n), f)
@@ -196,12 +213,13 @@ class Schedule:
         able = len(good) - sum(kind in self.kinds for kind in (Fault.REVOKED, Fault.FAILING))
         policy = Policy(
             rounds=3,
-            min_members=chance.randint(1, max(1, able)),
+            min_members=max(3 if self.masked else 1, chance.randint(1, max(1, able))),
             start_members=n,
             train_seconds=12,
             exchange_seconds=6,
             final_seconds=8,
             bits=16,
+            secrecy="sums" if self.masked else "public",
         )
         lies = frozenset(kind.value for kind in self.kinds if kind.lie)
         self.moot = Moot(chance, policy, n, frozenset(liars), lies)
@@ -290,13 +308,16 @@ class Schedule:
     def name(self) -> str:
         """What names it on the command line: seed, plan and faults."""
         plan = ("large" if self.large else "sharded") if self.sharded else "gathered"
+        plan += "-masked" if self.masked else ""
         return f"{self.seed}:{plan}:{'+'.join(sorted(kind.name for kind in self.kinds))}"
 
     @classmethod
     def named(cls, name: str) -> Schedule:
         """The schedule of that name."""
         seed, plan, kinds = name.split(":")
-        return cls(seed, frozenset(Fault[kind] for kind in kinds.split("+")), plan != "gathered", plan == "large")
+        plan, _, masked = plan.partition("-")
+        found = frozenset(Fault[kind] for kind in kinds.split("+"))
+        return cls(seed, found, plan != "gathered", plan == "large", bool(masked))
 
     def play(self) -> float:
         """Play the schedule and judge it; the virtual seconds from healing to the last round."""

@@ -17,7 +17,8 @@ from folkmoot.digest import blob_hash
 from folkmoot.round.plan import make_plan
 from folkmoot.task import Policy
 
-PAIRS = list(itertools.combinations(Fault, 2))
+PLAIN = [kind for kind in Fault if not kind.about_masks]
+PAIRS = list(itertools.combinations(PLAIN, 2))
 
 
 def names(*kinds: Fault) -> str:
@@ -29,9 +30,25 @@ def test_any_two_faults_at_once_cost_time_and_nothing_else(kinds: tuple[Fault, F
     Schedule("0", frozenset(kinds), sharded=False).play()
 
 
-@pytest.mark.parametrize("kind", Fault, ids=names)
+@pytest.mark.parametrize("kind", PLAIN, ids=names)
 def test_any_fault_costs_time_and_nothing_else_where_contributions_are_sharded(kind: Fault) -> None:
     Schedule("0", frozenset({kind}), sharded=True).play()
+
+
+@pytest.mark.parametrize("kind", Fault, ids=names)
+def test_any_fault_costs_time_and_nothing_else_where_contributions_are_masked(kind: Fault) -> None:
+    Schedule("0", frozenset({kind}), sharded=False, masked=True).play()
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Fault if kind.about_masks], ids=names)
+@pytest.mark.parametrize("other", [Fault.CRASHES, Fault.DEAD, Fault.LOSS, Fault.WITHHELD], ids=names)
+def test_lies_about_masks_beside_lost_members_cost_time_and_nothing_else(kind: Fault, other: Fault) -> None:
+    Schedule("1", frozenset({kind, other}), sharded=False, masked=True).play()
+
+
+@pytest.mark.parametrize("kind", [Fault.CRASHES, Fault.WITHHELD, Fault.WRONG_SHARES], ids=names)
+def test_masked_contributions_are_sharded_too(kind: Fault) -> None:
+    Schedule("0", frozenset({kind}), sharded=True, masked=True).play()
 
 
 @pytest.mark.skipif("FOLKMOOT_FAULTS" not in os.environ, reason="set FOLKMOOT_FAULTS to the name of a schedule")
@@ -53,10 +70,17 @@ def test_any_two_faults_where_contributions_are_sharded(kinds: tuple[Fault, Faul
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("seed", range(1, 4))
+@pytest.mark.parametrize("kinds", list(itertools.combinations(Fault, 2)), ids=lambda kinds: names(*kinds))
+def test_any_two_faults_where_contributions_are_masked(kinds: tuple[Fault, Fault], seed: int) -> None:
+    Schedule(str(seed), frozenset(kinds), sharded=False, masked=True).play()
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(1000))
 def test_any_faults_at_all(seed: int) -> None:
     chance = Random(seed)
-    kinds = frozenset(chance.sample(list(Fault), chance.randint(3, 7)))
+    kinds = frozenset(chance.sample(PLAIN, chance.randint(3, 7)))
     sharded = seed % 5 == 0
     Schedule(str(seed), kinds, sharded, large=sharded).play()
 
@@ -202,7 +226,7 @@ def test_all_asleep_for_a_day_go_on_where_they_were() -> None:
 
 def test_when_all_holders_of_a_shard_are_dead_the_others_sum_it_in_the_same_attempt() -> None:
     bereft = moot(12, rounds=1)
-    holders = make_plan(range(12), blob_hash(GENESIS), 0, gather_up_to=8, replicas=3).holders[5]
+    holders = make_plan(range(12), blob_hash(GENESIS), 0, Policy()).holders[5]
     for member in holders:
         bereft.peers[member].failing = True  # they only help: what they held, its contributors still have
     while not bereft.ledger.view().survivors:

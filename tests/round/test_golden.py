@@ -15,6 +15,7 @@ from folkmoot.round import fixed
 from folkmoot.round.commitment import commit_hash, contribution_root, encode_hashes, encode_inputs
 from folkmoot.round.events import Reveal
 from folkmoot.round.plan import make_plan
+from folkmoot.task.policy import Policy
 from folkmoot.task.protocol import Contribution
 
 GOLDEN = Path(__file__).with_name("golden") / "formats.json"
@@ -34,21 +35,21 @@ def formats() -> dict[str, object]:
         words = fixed.quantise(Contribution(arrays, 100), {"auc": np.array([7, -8])}, layout)
         shards = fixed.encode_shards(*words, layout, 3)
         sums = [
-            fixed.encode_sum(3 * fixed.decode_shard(data, s, layout, 3), s, layout, 3, 3)
+            fixed.encode_sum(3 * fixed.decode_shard(data, s, layout, 3)[None], s, layout, 3, [3])
             for s, data in enumerate(shards)
         ]
-        totals = [fixed.decode_sum(data, s, layout, 3, 3) for s, data in enumerate(sums)]
+        totals = [fixed.decode_sum(data, s, layout, 3, [3]) for s, data in enumerate(sums)]
         values, side = fixed.split_side(totals, layout, 3)
-        mean, _ = fixed.aggregate(values, side, layout, 3)
+        mean = fixed.aggregate(values[0], side[0], layout, 3)
         made[f"contribution {bits} {sorted(exponents.values())}"] = {
             "shards": [blob_hash(data).hex() for data in shards],
             "sums": [blob_hash(data).hex() for data in sums],
             "mean": {name: array.tobytes().hex() for name, array in mean.arrays.items()},
-            "exponents": fixed.next_exponents(side, layout, 3),
+            "exponents": fixed.next_exponents(side[0], layout, 3),
         }
     parent = bytes(range(32))
     for members, attempt in ((8, 0), (9, 0), (9, 1), (9, 2), (12, 0)):
-        dealt = make_plan(range(members), parent, attempt, gather_up_to=8, replicas=3)
+        dealt = make_plan(range(members), parent, attempt, Policy())
         made[f"plan {members} {attempt}"] = [list(holders) for holders in dealt.holders]
     hashes = (bytes([1]) * 32, bytes([2]) * 32)
     root = contribution_root(hashes)

@@ -14,6 +14,7 @@ from folkmoot.round.commitment import commit_hash, contribution_root
 from folkmoot.round.events import Action, Key, Reveal, Statement
 from folkmoot.round.machine import RoundMachine
 from folkmoot.round.view import Phase, RoundView
+from folkmoot.task import Policy
 
 PARENT = b"\x0f" * 32
 KEY = Key(1, 1, 0)
@@ -42,8 +43,10 @@ def view(phase: Phase = Phase.COMMIT, committed: Iterable[int] = (), members: in
         attempt=0,
         phase=phase,
         parent=PARENT,
+        beacon=bytes(32),
         members=(1 << members) - 1,
         expected=(1 << members) - 1,
+        dealt=0,
         committed=bits,
         commits=commits,
         survivors=bits if phase is Phase.FROZEN else 0,
@@ -61,7 +64,7 @@ def only(kind: type[A], actions: list[Action]) -> list[A]:
 
 def machine(at: RoundView, *, willing: bool = True, now: float = NOW, me: int = 0) -> RoundMachine:
     """A machine that has the parent state and its own contribution."""
-    made = RoundMachine(me, address)
+    made = RoundMachine(me, address, Policy())
     made.handle(ev.LedgerSeen(at, now, willing))
     made.handle(ev.Opened(KEY))
     return made
@@ -225,7 +228,7 @@ def test_a_contribution_that_does_not_open_ones_own_commit_is_not_shown() -> Non
 
 def test_a_restarted_member_asks_for_what_it_committed() -> None:
     for phase in (Phase.COMMIT, Phase.FROZEN):
-        made = RoundMachine(0, address)
+        made = RoundMachine(0, address, Policy())
         made.handle(ev.LedgerSeen(view(phase, committed=range(4)), NOW, True))
         assert len(only(ev.Train, made.handle(ev.Opened(KEY)))) == 1
         assert len(only(ev.Push, made.handle(ev.Trained(KEY, reveal(0))))) == 3

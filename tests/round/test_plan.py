@@ -10,13 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from folkmoot.round.plan import Plan, make_plan, shard_bounds
+from folkmoot.task import Policy
 
 untimed = settings(deadline=None, max_examples=50)
 PARENT = bytes(range(32))
 
 
 def plan(members: list[int] | range, attempt: int = 0, parent: bytes = PARENT) -> Plan:
-    return make_plan(members, parent, attempt, gather_up_to=8, replicas=3)
+    return make_plan(members, parent, attempt, Policy())
 
 
 @pytest.mark.parametrize("members", range(1, 9))

@@ -145,7 +145,14 @@ def decode_datasets(start: int, data: bytes) -> tuple[Dataset, ...]:
 def decode_tasks(data: bytes) -> tuple[TaskRecord, ...]:
     """The answer of ``tasks(start)``."""
     (rows,) = _decode([_TASK], data)
-    return tuple(TaskRecord(*row[:4], *row[4][:6], bool(row[4][6]), *row[5:]) for row in rows)
+    return tuple(map(_task, rows))
+
+
+def _task(row: Sequence[Any]) -> TaskRecord:
+    id, proposer, bundle, genesis, terms, granted, barred = row
+    rounds, min_members, start_members, train, exchange, final, sealed = terms
+    numbers = (rounds, min_members, start_members, train, exchange, final)
+    return TaskRecord(id, proposer, bundle, genesis, *numbers, bool(sealed), granted, barred)
 
 
 def decode_round_view(task: int, data: bytes) -> RoundView:

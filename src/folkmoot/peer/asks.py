@@ -5,12 +5,15 @@ from __future__ import annotations
 import msgspec
 
 from folkmoot.digest import Hash
+from folkmoot.round.events import Row
 from folkmoot.round.layout import Layout
 from folkmoot.task.policy import Policy
 
 __all__ = [
     "Advance",
     "Advanced",
+    "Afford",
+    "Afforded",
     "Answer",
     "Ask",
     "Contribute",
@@ -38,29 +41,45 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
 
 
 class Contribute(msgspec.Struct, frozen=True, tag="contribute"):
-    """Train from ``state`` on the dataset at ``path``."""
+    """Train from ``state`` on the dataset at ``path``, and mask what comes of it."""
 
     state: Hash
     path: str
     round: int
     seed: bytes
     shards: int
+    noise: bytes
+    """32 bytes: seed of the noise, where the policy wants some; another one for each attempt."""
+    group: int = 0
+    """Size of the mask group; 0: no masks."""
+    masks: tuple[tuple[int, bytes], ...] = ()
+    """Sign and 16-byte seed of each mask to be added."""
 
 
 class SumUp(msgspec.Struct, frozen=True, tag="sum"):
-    """Sum each of these shards (number -> blobs) of the round that starts from ``state``."""
+    """Sum each of these shards (number -> for each row its blobs) of the round that starts from ``state``."""
 
     state: Hash
     shards: int
-    blobs: dict[int, tuple[Hash, ...]]
+    blobs: dict[int, tuple[tuple[Hash, ...], ...]]
+    rows: tuple[Row, ...]
 
 
 class Advance(msgspec.Struct, frozen=True, tag="advance"):
     """Make the next state from the sums of all shards, in order."""
 
     state: Hash
-    members: int
     sums: tuple[Hash, ...]
+    rows: tuple[int, ...]
+    """How many contributions are in each row."""
+    beacon: Hash
+
+
+class Afford(msgspec.Struct, frozen=True, tag="afford"):
+    """How many releases of contributions from the dataset at ``path`` stay within ``epsilon``."""
+
+    path: str
+    epsilon: float
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
@@ -98,6 +117,12 @@ class Advanced(msgspec.Struct, frozen=True, tag="advanced"):
     metrics: dict[str, float]
 
 
+class Afforded(msgspec.Struct, frozen=True, tag="afforded"):
+    """So many, at most ``policy.rounds`` and as many again."""
+
+    releases: int
+
+
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """The request failed; the worker is ready for the next."""
 
@@ -105,5 +130,5 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     message: str
 
 
-Ask = Load | Prepare | Contribute | SumUp | Advance
-Answer = Loaded | Prepared | Made | Summed | Advanced | Failure
+Ask = Load | Prepare | Contribute | SumUp | Advance | Afford
+Answer = Loaded | Prepared | Made | Summed | Advanced | Afforded | Failure

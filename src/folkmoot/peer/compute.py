@@ -6,16 +6,31 @@ import asyncio
 import secrets
 from collections.abc import Mapping
 
+import msgspec
+
 from folkmoot.digest import Hash
 from folkmoot.errors import TaskError
 from folkmoot.ledger.records import TaskRecord
-from folkmoot.peer.asks import Advance, Advanced, Contribute, Made, Prepare, Prepared, Summed, SumUp
+from folkmoot.peer.asks import (
+    Advance,
+    Advanced,
+    Afford,
+    Afforded,
+    Contribute,
+    Made,
+    Prepare,
+    Prepared,
+    Summed,
+    SumUp,
+)
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.workplace import Workplace
 from folkmoot.round import events as ev
 from folkmoot.round.commitment import encode_inputs
 from folkmoot.round.events import Key, Reveal, Statement
 from folkmoot.round.layout import Layout
+from folkmoot.round.masking import Masking
+from folkmoot.round.plan import Plan
 from folkmoot.task.policy import Policy
 
 __all__ = ["Compute"]
@@ -33,6 +48,8 @@ class Compute:
         self._record = record
         self._peer = peer
         self._workplace = Workplace(peer.store, record.bundle, peer.home.path / "worker.log")
+        self.policy: Policy | None = None
+        """The task's, once it is loaded."""
         self._layout: tuple[Hash, Layout] | None = None
         self._training: tuple[Key, asyncio.Task[Made]] | None = None
 
@@ -40,14 +57,15 @@ class Compute:
         """Load the task and check it against the ledger; its name and policy. Raises ``TaskError``."""
         loaded = await self._workplace.load()
         policy, record = loaded.policy, self._record
-        terms = (policy.rounds, policy.min_members, policy.start)
+        terms = (policy.rounds, policy.min_members, policy.start, policy.secret)
         windows = (policy.train_seconds, policy.exchange_seconds, policy.final_seconds)
-        pinned = (record.rounds, record.min_members, record.start_members)
+        pinned = (record.rounds, record.min_members, record.start_members, record.sealed)
         if terms != pinned or windows != (record.train_seconds, record.exchange_seconds, record.final_seconds):
             raise TaskError("it is refused: the ledger's terms differ from its bundle's policy")
         genesis = await self._workplace.ask(Prepare(None), Prepared, COMPUTE_SECONDS)
         if genesis.state != record.genesis:
             raise TaskError("it is refused: its first state on the ledger is not what its bundle makes")
+        self.policy = policy
         return loaded.name, policy
 
     async def close(self) -> None:
@@ -67,28 +85,48 @@ class Compute:
             self._layout = (parent, prepared.layout)
         return self._layout[1]
 
-    async def train(self, action: ev.Train, path: str, shards: int, seconds: float | None) -> tuple[Reveal, float]:
+    async def train(
+        self, action: ev.Train, path: str, plan: Plan, masking: Masking | None, seconds: float | None
+    ) -> tuple[Reveal, float]:
         """The own contribution and its norm: the journalled one, that of an earlier attempt under a new salt, or,
-        if there are ``seconds`` left for it, a new one."""
+        if there are ``seconds`` left for it, a new one. What is masked is masked anew for each attempt."""
         journal, key = self._peer.journal, action.key
-        if (own := journal.own(key)) is not None and self._on_disk(own[0], shards):
+        if (own := journal.own(key)) is not None and self._on_disk(own[0], plan.pieces):
             return own
         if self._training is not None and seconds is not None:
             await asyncio.wait({self._training[1]})
-        if (earlier := journal.earlier(key, action.parent)) is not None and self._on_disk(earlier[0], shards):
+        earlier = None if plan.secret else journal.earlier(key, action.parent)
+        if earlier is not None and self._on_disk(earlier[0], plan.pieces):
             parts, norm = earlier[0].shards, earlier[1]
         elif seconds is None:
             raise TaskError("commits are closed, and what was committed is not on this disk any more")
         else:
-            seed = self._peer.training_seed(self._record.bundle, key.round)
-            made = await self._contribute(key, Contribute(action.parent, path, key.round, seed, shards), seconds)
-            parts, norm = made.shards, made.norm
+            parts, norm = await self._make(action, path, plan, masking, seconds)
         reveal = Reveal(secrets.token_bytes(32), parts)
         journal.remember(key, action.parent, reveal, norm)
         return reveal, norm
 
-    def _on_disk(self, reveal: Reveal, shards: int) -> bool:
-        return len(reveal.shards) == shards and all(map(self._peer.store.has, reveal.shards))
+    async def _make(
+        self, action: ev.Train, path: str, plan: Plan, masking: Masking | None, seconds: float
+    ) -> tuple[tuple[Hash, ...], float]:
+        key, bundle = action.key, self._record.bundle
+        seed = self._peer.training_seed(bundle, key.round)
+        noise = self._peer.noise_seed(bundle, key, action.parent)
+        ask = Contribute(action.parent, path, key.round, seed, plan.shards, noise)
+        if masking is None:
+            made = await self._contribute(key, ask, seconds)
+            return made.shards, made.norm
+        group = len(plan.group_of(self._peer.index))
+        ask = msgspec.structs.replace(ask, group=group, masks=masking.masks)
+        made = await self._contribute(key, ask, seconds)
+        return (*made.shards, self._peer.store.put(masking.envelope())), made.norm
+
+    def _on_disk(self, reveal: Reveal, pieces: int) -> bool:
+        return len(reveal.shards) == pieces and all(map(self._peer.store.has, reveal.shards))
+
+    async def affordable(self, path: str, epsilon: float) -> int:
+        """How many contributions from the dataset at ``path`` may be released within ``epsilon``."""
+        return (await self._workplace.ask(Afford(path, epsilon), Afforded, COMPUTE_SECONDS)).releases
 
     async def _contribute(self, key: Key, ask: Contribute, seconds: float) -> Made:
         training = asyncio.ensure_future(self._workplace.ask(ask, Made, seconds))
@@ -111,16 +149,16 @@ class Compute:
             await asyncio.wait({training}, timeout=GRACE_SECONDS)
             training.cancel()
 
-    async def sums(self, parent: Hash, shards: int, blobs: Mapping[int, tuple[Hash, ...]]) -> dict[int, Hash]:
-        """The sum of each of these shards. Commits are closed by now, so a training still under way is ended."""
+    async def sums(self, parent: Hash, shards: int, action: ev.Sum) -> dict[int, Hash]:
+        """The sums of each of these shards. Commits are closed by now, so a training still under way is ended."""
         await self._end_training()
-        summed = await self._workplace.ask(SumUp(parent, shards, dict(blobs)), Summed, COMPUTE_SECONDS)
-        return summed.sums
+        ask = SumUp(parent, shards, dict(action.shards), action.rows)
+        return (await self._workplace.ask(ask, Summed, COMPUTE_SECONDS)).sums
 
     async def update(self, action: ev.Update) -> tuple[Statement, Mapping[str, float]]:
         """The outcome of the round, with its blobs on disk, and the moot's metrics of the parent."""
-        inputs = self._peer.store.put(encode_inputs(action.inputs))
-        ask = Advance(action.parent, len(action.inputs), action.sums)
+        inputs = self._peer.store.put(encode_inputs(action.inputs, action.seeds or None))
+        ask = Advance(action.parent, action.sums, action.rows, action.beacon)
         made = await self._workplace.ask(ask, Advanced, COMPUTE_SECONDS)
         survivors = sum(1 << m for m in action.inputs)
         return Statement(action.parent, inputs, made.aggregate, made.model, survivors), made.metrics

@@ -25,6 +25,9 @@ from folkmoot.peer.journal import Journal
 from folkmoot.peer.log import Log
 from folkmoot.round.events import Key, Statement
 from folkmoot.round.machine import Timing
+from folkmoot.round.masking import Masking, Place
+from folkmoot.round.plan import Plan
+from folkmoot.round.seeds import agree
 from folkmoot.store import Store
 
 __all__ = ["PeerContext", "Told"]
@@ -60,6 +63,7 @@ class PeerContext:
         self._complained: dict[str, float] = {}
         self._data: tuple[int, dict[int, str]] | None = None
         self._domain = moot.domain
+        self._agreed: dict[bytes, bytes] = {}
         # A chain in the same process answers within a millisecond; a remote one must not hold the loop up, nor a
         # transaction that waits for its block those who read.
         self._reader = None if embedded else ThreadPoolExecutor(1, "ledger")
@@ -151,6 +155,24 @@ class PeerContext:
         """32 bytes for a contribution's randomness: secret, this member's own, the same when a round is retried."""
         key = blake3(self.identity.seed, derive_key_context="folkmoot 2026 training seed v1").digest()
         return blake3(bundle + round.to_bytes(8, "big"), key=key).digest()
+
+    def noise_seed(self, bundle: Hash, key: Key, parent: Hash) -> bytes:
+        """32 bytes for the noise in one attempt's contribution: secret, this member's own, and no other attempt's."""
+        secret = blake3(self.identity.seed, derive_key_context="folkmoot 2026 noise seed v1").digest()
+        numbers = b"".join(number.to_bytes(8, "big") for number in key)
+        return blake3(bundle + numbers + parent, key=secret).digest()
+
+    def masking(self, key: Key, plan: Plan, parent: Hash) -> Masking:
+        """This member's side of the masks of an attempt."""
+        place = Place(self._domain.chain_id, self._domain.contract, key, parent)
+        return Masking(self.index, place, plan, self.identity.mask_secret, self._shared)
+
+    def _shared(self, member: int) -> bytes:
+        """What X25519 agrees between this member and another; computed once for each key."""
+        public = self._known(member).exchange
+        if public not in self._agreed:
+            self._agreed[public] = agree(self.identity.exchange_secret, public)
+        return self._agreed[public]
 
     # ---- network -----------------------------------------------------------------------------------------------
 

@@ -14,6 +14,8 @@ from folkmoot.round import events as ev
 from folkmoot.round.events import Event, Key, Reveal
 from folkmoot.round.layout import Layout, check_side, sum_bytes
 from folkmoot.round.machine import RoundMachine
+from folkmoot.round.masking import Masking
+from folkmoot.round.plan import Plan
 
 __all__ = ["Exchange"]
 
@@ -33,6 +35,8 @@ class Exchange:
         self._peer = peer
         self._machine = machine
         self._feed = feed
+        self.masking: Masking | None = None
+        """The masks of the present attempt, if it has any."""
         self._layout: tuple[Key, Layout] | None = None
         self._opened = asyncio.Event()
 
@@ -41,8 +45,12 @@ class Exchange:
         self._layout = (key, layout)
         self._opened.set()
 
-    def close(self) -> None:
+    def begin(self) -> None:
         """The attempt is over, another one begins."""
+        key, plan = self._machine.key, self._machine.plan
+        self.masking = None
+        if key is not None and plan is not None and plan.secret:
+            self.masking = self._peer.masking(key, plan, self._machine.parent)
         self._layout = None
         self._opened.clear()
         self.in_use.clear()
@@ -53,12 +61,20 @@ class Exchange:
             raise NetworkError("the round is not open here")
         return self._layout[1]
 
-    def shards(self) -> int:
-        """Into how many shards contributions to the present attempt are cut."""
+    def plan(self) -> Plan:
+        """The plan of the present attempt. Raises ``NetworkError`` when there is none."""
         plan = self._machine.plan
         if plan is None:
             raise NetworkError("no round is under way here")
-        return plan.shards
+        return plan
+
+    def _sizes(self, key: Key, contributor: int) -> tuple[int, ...]:
+        """The exact size of each piece of a contribution. Raises ``IntegrityError`` when none of that member is due."""
+        plan, layout = self.plan(), self.layout(key)
+        if self.masking is None:
+            return layout.shard_bytes(plan.shards)
+        envelope = self.masking.envelope_bytes(contributor)
+        return (*layout.shard_bytes(plan.shards, len(plan.group_of(contributor))), envelope)
 
     # ---- out -----------------------------------------------------------------------------------------------
 
@@ -101,7 +117,7 @@ class Exchange:
                 await asyncio.wait_for(self._opened.wait(), OPEN_SECONDS)
             except TimeoutError:
                 return Unavailable("the round is not open here yet")
-        sizes = self.layout(push.key).shard_bytes(self.shards())
+        sizes = self._sizes(push.key, member)
         _check_carried(push.carried, len(sizes))
         # Only what opens a commit is worth reading on for.
         if not self._take_reveal(push.key, member, push.reveal):
@@ -130,7 +146,7 @@ class Exchange:
         key, wanted = action.key, action.shards
         pull = Pull(task=key.task, round=key.round, attempt=key.attempt, contributor=action.contributor, wanted=wanted)
         try:
-            sizes = self.layout(key).shard_bytes(self.shards())
+            sizes = self._sizes(key, action.contributor)
             reply, body = await self._peer.ask(source, pull, limit=sum(sizes[s] for s in wanted))
             if isinstance(reply, Shown):
                 _check_carried(reply.carried, len(sizes))
@@ -143,9 +159,11 @@ class Exchange:
         reveal = self._machine.reveal_of(action.contributor)
         return reveal is not None and all(self._peer.store.has(reveal.shards[s]) for s in action.shards)
 
-    async def pull_sum(self, key: Key, shard: int, sum: Hash, sources: Sequence[int], members: int) -> None:
-        """Get the sum of a shard over ``members`` contributions. Raises ``NetworkError``, ``IntegrityError``."""
-        size = sum_bytes(shard, self.layout(key), self.shards(), members)
+    async def pull_sum(self, key: Key, shard: int, sum: Hash, sources: Sequence[int]) -> None:
+        """Get the sums of a shard. Raises ``NetworkError``, ``IntegrityError``."""
+        plan = self.plan()
+        rows = [len(row) for row in plan.rows(self._machine.survivors)]
+        size = sum_bytes(shard, self.layout(key), plan.shards, rows)
         self.in_use.add(sum)
         await self._peer.fetch(sum, size, sources)
         if self._peer.store.size(sum) != size:
@@ -161,16 +179,17 @@ class Exchange:
         return self._machine.key == key and self._machine.reveal_of(contributor) == reveal
 
     def _take_shards(self, key: Key, contributor: int, reveal: Reveal, carried: Sequence[int], body: bytes) -> None:
-        """Check the shards of a reveal that opened its commit, store them, tell the machine."""
-        layout, shards = self.layout(key), self.shards()
-        sizes = layout.shard_bytes(shards)
+        """Check the pieces of a reveal that opened its commit, store them, tell the machine."""
+        layout, shards, sizes = self.layout(key), self.plan().shards, self._sizes(key, contributor)
         if len(body) != sum(sizes[s] for s in carried):
             raise ProtocolError(f"{len(body)} bytes came for shards {list(carried)} of member {contributor}")
         at, view = 0, memoryview(body)
         for shard in carried:
             data = view[at : at + sizes[shard]]
             at += sizes[shard]
-            if shard == 0:
+            if shard == shards and self.masking is not None:
+                self.masking.take_envelope(contributor, bytes(data), whole=not self._machine.survivors)
+            elif shard == 0 and self.masking is None:
                 check_side(data, layout, shards)
             self._peer.store.put(data, name=reveal.shards[shard])
             self.in_use.add(reveal.shards[shard])

@@ -151,6 +151,11 @@ class Identity:
         """32 bytes: the X25519 public key."""
         return X25519PrivateKey.from_private_bytes(self.exchange_secret).public_key().public_bytes_raw()
 
+    @cached_property
+    def mask_secret(self) -> bytes:
+        """32 bytes: what the member's own masks, and the shares of them, grow from."""
+        return self._derive(b"mask secret", 32)
+
     def binding(self) -> bytes:
         """64 bytes: the endpoint key's signature over the EVM address and the exchange key.
 

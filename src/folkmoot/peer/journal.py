@@ -23,6 +23,8 @@ CREATE TABLE IF NOT EXISTS reveals (task INTEGER, round INTEGER, attempt INTEGER
     norm REAL, PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS metrics (task INTEGER, round INTEGER, name TEXT, value REAL,
     PRIMARY KEY (task, round, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS released (task INTEGER, round INTEGER, attempt INTEGER, survivors BLOB, dataset INTEGER,
+    PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS filled (task INTEGER PRIMARY KEY, round INTEGER) WITHOUT ROWID;
 """
 _ROUNDS_KEPT = 16
@@ -63,6 +65,29 @@ class Journal:
             "SELECT salt, shards, norm FROM reveals WHERE task=? AND round=? AND parent=? ORDER BY attempt DESC",
             (key.task, key.round, parent),
         )
+
+    def release(self, key: Key, survivors: int, dataset: int) -> bool:
+        """Record, before it happens, that the own contribution to this attempt is let go: shown, or its masks opened
+        for these ``survivors`` (bitmap); ``dataset`` is what it was made from. False if it was for others already."""
+        self._execute(
+            "INSERT OR IGNORE INTO released VALUES (?, ?, ?, ?, ?)", (*key, survivors.to_bytes(32, "big"), dataset)
+        )
+        row = self._execute("SELECT survivors FROM released WHERE task=? AND round=? AND attempt=?", tuple(key))
+        return bool(row.fetchone()[0] == survivors.to_bytes(32, "big"))
+
+    def releases(self, task: int, dataset: int, *, attempts: bool, but: tuple[int, int] = (0, 0)) -> int:
+        """How many contributions from ``dataset`` to ``task`` were let go, not counting the one of round and attempt
+        ``but``.
+
+        With ``attempts`` each attempt at a round counts; without, those at one round let the same thing go.
+        """
+        query = (
+            "SELECT count(*) FROM released WHERE task=? AND dataset=? AND (round, attempt) != (?, ?)"
+            if attempts
+            else "SELECT count(DISTINCT round) FROM released WHERE task=? AND dataset=? AND round != ?"
+        )
+        row = self._execute(query, (task, dataset, *(but if attempts else but[:1]))).fetchone()
+        return int(row[0])
 
     def measured(self, task: int, round: int, metrics: dict[str, float]) -> None:
         """Record the moot's metrics of the state after ``round``."""

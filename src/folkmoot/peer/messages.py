@@ -10,12 +10,28 @@ from folkmoot.digest import Hash
 from folkmoot.network.messages import Message
 from folkmoot.round.events import Key, Reveal, Statement
 
-__all__ = ["Ack", "Holding", "Model", "Pull", "Push", "RoundMessage", "Shown", "Sums", "Unavailable", "bitmap"]
+__all__ = [
+    "Ack",
+    "Holding",
+    "Model",
+    "Pull",
+    "Push",
+    "RoundMessage",
+    "Seeds",
+    "SeedsKnown",
+    "SeedsWanted",
+    "Shown",
+    "Sums",
+    "Unavailable",
+    "bitmap",
+]
 
 Bytes32 = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Signature = Annotated[bytes, msgspec.Meta(min_length=65, max_length=65)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=255)]
 Number = Annotated[int, msgspec.Meta(ge=0, le=1 << 32)]
+Seed = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+ByTarget = Annotated[dict[Index, Seed], msgspec.Meta(max_length=256)]
 Shards = Annotated[tuple[Bytes32, ...], msgspec.Meta(min_length=1, max_length=256)]
 
 
@@ -78,6 +94,27 @@ class Sums(_About, frozen=True, kw_only=True):
     sums: Annotated[dict[Index, Bytes32], msgspec.Meta(min_length=1, max_length=256)]
 
 
+class Seeds(_About, frozen=True, kw_only=True):
+    """The sender's mask seeds, by target, that may be known now that these are the survivors. Answered by ``Ack``."""
+
+    survivors: Bytes32
+    seeds: ByTarget
+
+
+class SeedsWanted(_About, frozen=True, kw_only=True):
+    """Asks for the mask seeds of these survivors. Answered by ``SeedsKnown`` or ``Unavailable``."""
+
+    survivors: Bytes32
+    dealers: Annotated[tuple[Index, ...], msgspec.Meta(max_length=256)]
+
+
+class SeedsKnown(Message, frozen=True, kw_only=True):
+    """For each survivor its seeds by target, where they are known, or else the teller's shares of them."""
+
+    seeds: Annotated[dict[Index, ByTarget], msgspec.Meta(max_length=256)]
+    shares: Annotated[dict[Index, ByTarget], msgspec.Meta(max_length=256)]
+
+
 class Model(_About, frozen=True, kw_only=True):
     """The sender's outcome of the attempt; signed as the contract checks it. Answered by ``Ack``."""
 
@@ -119,7 +156,7 @@ class Unavailable(Message, frozen=True):
     reason: Annotated[str, msgspec.Meta(max_length=200)]
 
 
-RoundMessage = Push | Pull | Shown | Holding | Sums | Model | Ack | Unavailable
+RoundMessage = Push | Pull | Shown | Holding | Seeds | SeedsWanted | SeedsKnown | Sums | Model | Ack | Unavailable
 
 
 def bitmap(value: int) -> Hash:

@@ -18,8 +18,10 @@ from folkmoot.network import BodyReader, Message, Reply
 from folkmoot.peer.compute import Compute
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.exchange import Exchange
-from folkmoot.peer.messages import Ack, Holding, Model, Pull, Push, Sums, Unavailable
+from folkmoot.peer.messages import Ack, Holding, Model, Pull, Push, Seeds, SeedsWanted, Sums, Unavailable
+from folkmoot.peer.spending import Spending
 from folkmoot.peer.status import TaskPhase, TaskStatus
+from folkmoot.peer.unmasking import Unmasking
 from folkmoot.peer.voice import Voice
 from folkmoot.round import events as ev
 from folkmoot.round.events import Action, Event, Key
@@ -42,6 +44,8 @@ _PHASES: Mapping[type[object], TaskPhase] = {
     ev.Push: "exchanging",
     ev.Pull: "exchanging",
     ev.SendHolding: "freezing",
+    ev.Release: "unmasking",
+    ev.AskSeeds: "unmasking",
     ev.Sum: "reducing",
     ev.Update: "reducing",
     ev.SendModel: "signing",
@@ -56,6 +60,7 @@ class TaskSession:
         self.status = TaskStatus(task=record.id, rounds=record.rounds)
         self._peer = peer
         self._compute = Compute(record, peer)
+        self._budget = Spending(record.id, peer, self._compute)
         self._machine: RoundMachine | None = None
         self._exchange: Exchange | None = None
         self._works: Mapping[type[Action], Callable[[Any], Coroutine[Any, Any, None]]] = {}
@@ -78,24 +83,22 @@ class TaskSession:
         self.status.name, policy = await self._compute.start()
         for round, name, value in self._peer.journal.metrics(self.record.id, POINTS):
             self.status.metrics.setdefault(name, []).append((round, value))
-        self._machine = RoundMachine(
-            self._peer.index,
-            self._peer.address_of,
-            gather_up_to=policy.gather_up_to,
-            replicas=policy.replicas,
-            timing=self._peer.timing,
-        )
+        self._policy = policy
+        self._machine = RoundMachine(self._peer.index, self._peer.address_of, policy, timing=self._peer.timing)
         exchange = self._exchange = Exchange(self._peer, self._machine, self.feed)
+        unmasking = self._unmasking = Unmasking(self._peer, self._machine, exchange, self.feed)
         voice = Voice(self._peer, self.feed, self.refresh)
         self._works = {
             ev.Open: self._do_open,
             ev.Train: self._do_train,
             ev.PostCommit: voice.commit,
             ev.Attend: voice.attend,
-            ev.Push: exchange.push,
+            ev.Push: self._do_push,
             ev.Pull: exchange.pull,
             ev.SendHolding: voice.send_holding,
             ev.PostFreeze: voice.freeze,
+            ev.Release: self._do_release,
+            ev.AskSeeds: unmasking.ask,
             ev.Sum: self._do_sum,
             ev.Announce: voice.announce,
             ev.PullSum: self._do_pullsum,
@@ -137,7 +140,7 @@ class TaskSession:
         async with self._refreshing:
             self._looked = time.monotonic()
             view = await self._peer.ledger(self._peer.moot.round_view, self.record.id)
-            self._willing = await self._dataset() is not None
+            self._willing = await self._granted() is not None
             finished, self._view = self.done, view
         self._show(view)
         self.feed(ev.LedgerSeen(view, self._peer.now(), self._willing))
@@ -155,15 +158,16 @@ class TaskSession:
         before = self._machine.key
         actions = self._machine.handle(event)
         if self._machine.key != before:
-            self._exchange.close()
+            self._exchange.begin()
             for job, key in self._jobs.items():
                 if key is not None and key != self._machine.key:
                     job.cancel()
         for action in actions:
             self._set_going(action)
 
-    async def _dataset(self) -> str | None:
-        """The path of the dataset that is granted to exactly this task, if there is a live grant."""
+    async def _granted(self) -> tuple[int, str] | None:
+        """Number and path of the dataset that is granted to exactly this task, if there is a live grant and privacy
+        left to spend under it."""
         grant = await self._peer.ledger(self._peer.moot.grant_of, self.record.id, self._peer.index)
         if grant is None:
             return None
@@ -178,7 +182,8 @@ class TaskSession:
             self._peer.complain(
                 f"task {self.record.id} may use dataset {dataset}, and {where} does not say where it is"
             )
-        return path
+            return None
+        return (dataset, path) if await self._budget.allows(grant, path, self._key) else None
 
     def _show(self, view: RoundView) -> None:
         status = self.status
@@ -257,10 +262,11 @@ class TaskSession:
         assert machine is not None
 
         async def train() -> None:
-            path = await self._dataset()
-            if path is None:
+            granted = await self._granted()
+            if granted is None:
                 raise TaskError("no live grant covers this task and a dataset on this machine")
-            reveal, norm = await self._compute.train(action, path, self._open.shards(), self._time_to_train(action.key))
+            exchange, seconds = self._open, self._time_to_train(action.key)
+            reveal, norm = await self._compute.train(action, granted[1], exchange.plan(), exchange.masking, seconds)
             self._peer.log("trained", task=action.key.task, round=action.key.round, norm=norm)
             if self._key == action.key:
                 self.status.norm = norm
@@ -287,16 +293,32 @@ class TaskSession:
         left = (self._view.commit_deadline if self._view else 0) - self._peer.now()
         return left if left > 0 else max(window, -left)
 
+    async def _do_push(self, action: ev.Push) -> None:
+        if not self._open.plan().secret and (granted := await self._granted()) is not None:
+            # shown is spent; what is masked is spent when its masks are opened
+            self._peer.journal.release(action.key, 0, granted[0])
+        await self._open.push(action)
+
+    async def _do_release(self, action: ev.Release) -> None:
+        async def release() -> None:
+            grant = await self._peer.ledger(self._peer.moot.grant_of, self.record.id, self._peer.index)
+            # A grant that is withdrawn now comes too late: the others would only rebuild the seeds from their shares.
+            await self._unmasking.release(action, grant.dataset if grant else 0)
+
+        await self._until_done(action.key, release)
+
     async def _do_sum(self, action: ev.Sum) -> None:
         view = self._view
         assert view is not None
 
         async def sum_up() -> None:
-            sizes = self._open.layout(action.key).shard_bytes(self._open.shards())
-            for shard, blobs in action.shards.items():
-                for blob in blobs:  # what went bad on disk since is fetched again
-                    await self._peer.fetch(blob, sizes[shard])
-            sums = await self._compute.sums(view.parent, self._open.shards(), action.shards)
+            shards, layout = self._open.plan().shards, self._open.layout(action.key)
+            for shard, rows in action.shards.items():
+                for row, blobs in zip(action.rows, rows, strict=True):
+                    size = layout.shard_bytes(shards, row.group)[shard]
+                    for blob in blobs:  # what went bad on disk since is fetched again
+                        await self._peer.fetch(blob, size)
+            sums = await self._compute.sums(view.parent, shards, action)
             self._open.in_use.update(sums.values())
             for shard, name in sums.items():
                 self.feed(ev.SumHeld(action.key, shard, name))
@@ -305,11 +327,11 @@ class TaskSession:
 
     async def _do_update(self, action: ev.Update) -> None:
         async def update() -> None:
-            shards, members = len(action.sums), len(action.inputs)
+            shards = len(action.sums)
             if shards > 1:  # a lone shard's sum is in the worker
                 layout = self._open.layout(action.key)
                 for shard, name in enumerate(action.sums):
-                    await self._peer.fetch(name, sum_bytes(shard, layout, shards, members))
+                    await self._peer.fetch(name, sum_bytes(shard, layout, shards, action.rows))
             statement, metrics = await self._compute.update(action)
             self._measure(action.key.round - 1, metrics)
             self.feed(ev.Computed(action.key, statement))
@@ -326,15 +348,13 @@ class TaskSession:
             del series[:-POINTS]
 
     async def _do_pullsum(self, action: ev.PullSum) -> None:
-        assert self._view is not None
-        members = self._view.survivors.bit_count()
-        await self._open.pull_sum(action.key, action.shard, action.sum, action.sources, members)
+        await self._open.pull_sum(action.key, action.shard, action.sum, action.sources)
 
     # ---- what others send --------------------------------------------------------------------------------------
 
     async def answer(self, member: int, message: Message, body: BodyReader) -> Reply | Message:
         """Take in a message about this task. Raises ``ProtocolError`` or ``IntegrityError`` on the member's fault."""
-        if not isinstance(message, Push | Pull | Holding | Sums | Model):
+        if not isinstance(message, Push | Pull | Holding | Seeds | SeedsWanted | Sums | Model):
             raise ProtocolError(f"{type(message).__name__} is an answer, not a request")
         if not await self._present(message.key):
             return Unavailable("not at that attempt here")
@@ -344,6 +364,12 @@ class TaskSession:
             return await self._open.answer_push(member, message, body)
         if isinstance(message, Pull):
             return self._open.answer_pull(message)
+        if isinstance(message, Seeds | SeedsWanted) and not await self._frozen(message.key):
+            return Unavailable("the survivors are not fixed here")
+        if isinstance(message, Seeds):
+            return self._unmasking.take(member, message)
+        if isinstance(message, SeedsWanted):
+            return self._unmasking.answer(message)
         if isinstance(message, Holding):
             contributors = int.from_bytes(message.contributors, "big")
             self._peer.check_holding(member, message.key, contributors, message.signature)
@@ -363,6 +389,13 @@ class TaskSession:
         if news and time.monotonic() >= self._looked + self._peer.look_pause:
             await self.refresh()
         return self._key == key
+
+    async def _frozen(self, key: Key) -> bool:
+        """Whether survivors are fixed; looks at the ledger again when they do not seem so."""
+        assert self._machine is not None
+        if not self._machine.survivors:
+            await self.refresh()
+        return self._key == key and self._machine.survivors != 0
 
     async def _may_reveal(self, key: Key) -> bool:
         """Whether commits are closed; looks at the ledger again when they do not seem so."""

@@ -14,7 +14,16 @@ from folkmoot.peer.home import Home
 __all__ = ["PeerStatus", "TaskStatus", "read_status", "write_status"]
 
 TaskPhase = Literal[
-    "waiting", "training", "committing", "exchanging", "freezing", "reducing", "signing", "done", "paused"
+    "waiting",
+    "training",
+    "committing",
+    "exchanging",
+    "freezing",
+    "unmasking",
+    "reducing",
+    "signing",
+    "done",
+    "paused",
 ]
 PeerState = Literal["starting", "idle", "running", "stopping"]
 

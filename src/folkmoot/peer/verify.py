@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,27 @@ from folkmoot.ledger import Chain, Moot, open_chain, statements, verify_chain
 from folkmoot.ledger.records import Final, Member, TaskRecord, members_of, quorum
 from folkmoot.peer.identity import check_binding
 from folkmoot.round import fixed
-from folkmoot.round.commitment import commit_hash, contribution_root, decode_hashes, decode_inputs
-from folkmoot.round.events import Reveal
+from folkmoot.round.commitment import (
+    commit_hash,
+    contribution_root,
+    decode_hashes,
+    decode_inputs,
+    decode_masked_inputs,
+)
+from folkmoot.round.envelope import Envelope
+from folkmoot.round.events import Key, Reveal
+from folkmoot.round.groups import NO_BEACON, released, sign
 from folkmoot.round.layout import Layout
-from folkmoot.round.reduce import layout_of, next_state, sum_shards
+from folkmoot.round.masking import Place, context_of
+from folkmoot.round.plan import Plan, make_plan
+from folkmoot.round.reduce import layout_of, next_state, sum_row
 from folkmoot.store import Store
 from folkmoot.task import State, Task, load_task, read_state, state_bytes
 
 __all__ = ["VerifyReport", "verify"]
+
+_Masks = tuple[tuple[int, bytes], ...]
+"""Sign and seed of each mask on a sum."""
 
 
 @dataclass
@@ -131,6 +145,28 @@ def _first_contract(chain: Chain) -> str:
     return str(address)
 
 
+@dataclass(frozen=True)
+class _Round:
+    """One final round, and what its commits opened to."""
+
+    task: Task
+    state: State
+    """What it starts from."""
+    final: Final
+    reveals: dict[int, Reveal]
+    seeds: dict[int, dict[int, bytes]]
+    """The mask seeds that were released of each survivor, by target."""
+    beacon: Hash
+    where: str
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The plan of its attempt."""
+        final, members = self.final, members_of(self.final.members)
+        dealt = members_of(final.dealt)
+        return make_plan(members, final.parent, final.attempt, self.task.policy, dealt=dealt, beacon=self.beacon)
+
+
 class _TaskReplay:
     """The replay of one task's rounds."""
 
@@ -153,13 +189,16 @@ class _TaskReplay:
         state = task.init()
         if (name := blob_hash(state_bytes(state))) != self._record.genesis:
             raise IntegrityError(f"task {self._record.id}: its code makes another first state than the ledger says")
+        beacon = NO_BEACON
         for number, final in enumerate(finals, start=1):
             where = f"task {self._record.id}, round {number}"
             if final.round != number or final.parent != name:
                 raise IntegrityError(f"{where}: it does not follow from the round before")
             self._check_signatures(final, where)
-            reveals = self._open_commits(final, where)
-            state, name = self._replay(task, state, final, reveals, where)
+            reveals, seeds = self._open_commits(task, final, where)
+            round = _Round(task, state, final, reveals, seeds, beacon, where)
+            state, name = self._replay(round)
+            beacon = final.inputs
             self._report.rounds += 1
             if progress:
                 progress(self._record.id, number)
@@ -187,10 +226,12 @@ class _TaskReplay:
             if statements.recover(digest, signature) != self._members[member].address:
                 raise IntegrityError(f"{where}: the signature of {self._members[member].name} does not hold")
 
-    def _open_commits(self, final: Final, where: str) -> dict[int, Reveal]:
+    def _open_commits(
+        self, task: Task, final: Final, where: str
+    ) -> tuple[dict[int, Reveal], dict[int, dict[int, bytes]]]:
         record = self._get(final.inputs, f"{where}: the record of its inputs")
         with _named(where):
-            reveals = decode_inputs(record)
+            reveals, seeds = decode_masked_inputs(record) if task.policy.secret else (decode_inputs(record), {})
         survivors = members_of(final.survivors)
         if tuple(reveals) != survivors:
             raise IntegrityError(f"{where}: the record of its inputs names other members than the survivors")
@@ -202,31 +243,31 @@ class _TaskReplay:
                 raise IntegrityError(
                     f"{where}: the contribution of {self._members[member].name} is not what it committed"
                 )
-        return reveals
+        return reveals, seeds
 
-    def _replay(
-        self, task: Task, state: State, final: Final, reveals: dict[int, Reveal], where: str
-    ) -> tuple[State, Hash]:
-        layout = layout_of(task, state)
+    def _replay(self, round: _Round) -> tuple[State, Hash]:
+        task, final, where, plan = round.task, round.final, round.where, round.plan
+        layout = layout_of(task, round.state)
         record = self._get(final.aggregate, f"{where}: the record of its aggregate")
         with _named(where):
             recorded = decode_hashes(record)
-        for member, reveal in reveals.items():
-            if (cut := len(reveal.shards)) != len(recorded):
-                owner = self._members[member].name
-                raise IntegrityError(
-                    f"{where}: its aggregate has {len(recorded)} shards, the contribution of {owner} {cut}"
-                )
-        sums = []
+        if len(recorded) != plan.shards:
+            raise IntegrityError(f"{where}: its aggregate has {len(recorded)} shards, and {plan.shards} are due")
+        for member, reveal in round.reveals.items():
+            if len(reveal.shards) != plan.pieces:
+                owner, cut = self._members[member].name, len(reveal.shards)
+                raise IntegrityError(f"{where}: the contribution of {owner} has {cut} pieces, {plan.pieces} are due")
+        rows = plan.rows(final.survivors)
+        masks = self._masks(round, rows) if plan.secret else [()] * len(rows)
+        sums, sizes = [], [len(row) for row in rows]
         for shard, name in enumerate(recorded):
             with _named(where):
-                total = self._sum(shard, len(recorded), layout, reveals, name, where)
-            packed = fixed.encode_sum(total, shard, layout, len(recorded), len(reveals))
-            if blob_hash(packed) != name:
+                total = self._sum(shard, layout, round, masks, name)
+            if blob_hash(fixed.encode_sum(total, shard, layout, plan.shards, sizes)) != name:
                 raise IntegrityError(f"{where}: the contributions do not add up to its aggregate (shard {shard})")
             sums.append(total)
         with _named(where):
-            new, _ = next_state(task, state, layout, sums, len(reveals))
+            new, _ = next_state(task, round.state, layout, sums, sizes, round.beacon)
         data = state_bytes(new)
         if blob_hash(data) != final.model:
             raise IntegrityError(f"{where}: its aggregate does not lead to its model")
@@ -234,19 +275,45 @@ class _TaskReplay:
             read_state(self._get(final.model, f"{where}: its model"))
         return new, final.model
 
-    def _sum(
-        self, shard: int, shards: int, layout: Layout, reveals: dict[int, Reveal], name: Hash, where: str
-    ) -> NDArray[np.int64]:
-        blobs = [reveal.shards[shard] for reveal in reveals.values()]
-        if shards > 1 and not all(self._find(blob) for blob in blobs) and self._find(name):
+    def _masks(self, round: _Round, rows: Sequence[Sequence[int]]) -> list[_Masks]:
+        """For each row the masks that its released seeds make, each seed checked against its maker's envelope."""
+        plan, final, where = round.plan, round.final, round.where
+        key = Key(final.task, final.round, final.attempt)
+        place = Place(self._domain.chain_id, self._domain.contract, key, final.parent)
+        found = []
+        for row in rows:
+            masks = []
+            for dealer in row:
+                owner, near, told = self._members[dealer].name, plan.neighbours[dealer], round.seeds.get(dealer, {})
+                sealed = self._get(round.reveals[dealer].shards[plan.shards], f"{where}: the envelope of {owner}")
+                envelope = Envelope.parse(sealed, context_of(place, plan, dealer), dealer, near)
+                due = released(dealer, near, row)
+                if set(told) != set(due) or not all(envelope.check_seed(target, told[target]) for target in due):
+                    raise IntegrityError(f"{where}: the mask seeds of {owner} are not what it committed to")
+                masks += [(sign(dealer, target), told[target]) for target in sorted(due)]
+            found.append(tuple(masks))
+        if set(round.seeds) - {m for row in rows for m in row}:
+            raise IntegrityError(f"{where}: its record opens masks of members that were not summed")
+        return found
+
+    def _sum(self, shard: int, layout: Layout, round: _Round, masks: Sequence[_Masks], name: Hash) -> NDArray[np.int64]:
+        plan, where = round.plan, round.where
+        rows = plan.rows(round.final.survivors)
+        blobs = [[round.reveals[m].shards[shard] for m in row] for row in rows]
+        if plan.shards > 1 and not all(self._find(blob) for row in blobs for blob in row) and self._find(name):
             note = f"{where}: shard {shard} was taken from its sum; its contributions are on other members' disks"
             self._report.notes.append(note)
-            return fixed.decode_sum(self._get(name, where), shard, layout, shards, len(reveals))
-        owners = (self._members[m].name for m in reveals)
-        contents = (
-            self._get(blob, f"{where}: the contribution of {owner}") for blob, owner in zip(blobs, owners, strict=True)
-        )
-        return sum_shards(contents, shard, layout, shards)
+            return fixed.decode_sum(self._get(name, where), shard, layout, plan.shards, [len(row) for row in rows])
+        total = []
+        for row, seeds in zip(rows, masks, strict=True):
+            owners = (self._members[m].name for m in row)
+            contents = (
+                self._get(round.reveals[m].shards[shard], f"{where}: the contribution of {owner}")
+                for m, owner in zip(row, owners, strict=True)
+            )
+            group = len(plan.group_of(row[0])) if plan.secret else 0
+            total.append(sum_row(contents, shard, layout, plan.shards, group, seeds))
+        return np.stack(total)
 
     def _find(self, name: Hash) -> Store | None:
         return next((store for store in self._stores if store.has(name)), None)

@@ -7,6 +7,7 @@ hashes travel in the pipe. Run as ``python -m folkmoot.peer.worker STORE [BUDGET
 
 from __future__ import annotations
 
+import bisect
 import os
 import struct
 import sys
@@ -23,6 +24,8 @@ from folkmoot.errors import FolkmootError, LocalError, TaskError
 from folkmoot.peer.asks import (
     Advance,
     Advanced,
+    Afford,
+    Afforded,
     Answer,
     Ask,
     Contribute,
@@ -39,7 +42,8 @@ from folkmoot.peer.process import die_with_parent, keep_buffers, settle
 from folkmoot.round import fixed
 from folkmoot.round.commitment import encode_hashes
 from folkmoot.round.layout import Layout
-from folkmoot.round.reduce import layout_of, make_shards, next_state, sum_shards
+from folkmoot.round.reduce import Made as Plain
+from folkmoot.round.reduce import layout_of, make_contribution, mask_shards, next_state, noised, sum_row
 from folkmoot.store import Store
 from folkmoot.task import Context, State, Task, load_task, read_state, state_bytes, task_error
 
@@ -59,6 +63,9 @@ class _Worker:
         self._states: OrderedDict[Hash, tuple[State, Layout]] = OrderedDict()
         self._data: dict[str, tuple[object, Any]] = {}
         """For each path the dataset, and the mark of the file it was read from."""
+        self._plain: tuple[tuple[Hash, str, object], Plain] | None = None
+        """The last contribution before noise and masks, and what it was made of. An attempt that is made again sends
+        the same under others; on no disk may it ever lie bare."""
         self._sums: dict[Hash, NDArray[np.int64]] = {}
 
     def answer(self, ask: Ask) -> Answer:
@@ -74,6 +81,8 @@ class _Worker:
             return self._contribute(ask)
         if isinstance(ask, SumUp):
             return self._sum(ask)
+        if isinstance(ask, Afford):
+            return self._afford(ask)
         return self._advance(ask)
 
     @property
@@ -102,10 +111,34 @@ class _Worker:
         return Prepared(name, self._state(name)[1])
 
     def _contribute(self, ask: Contribute) -> Made:
-        state, layout = self._state(ask.state)
-        context = Context(ask.round, ask.seed)
-        shards, norm = make_shards(self.task, state, self._dataset(ask.path), context, layout, ask.shards)
-        return Made(tuple(self._store.put(shard) for shard in shards), norm)
+        _, layout = self._state(ask.state)
+        made = noised(self.task.policy, self._contribution(ask), layout, ask.noise)
+        if ask.group:
+            shards = mask_shards(made, layout, ask.shards, ask.group, ask.masks)
+        else:
+            shards = fixed.encode_shards(made.values, made.side, layout, ask.shards)
+        return Made(tuple(self._store.put(shard) for shard in shards), made.norm)
+
+    def _contribution(self, ask: Contribute) -> Plain:
+        origin = (ask.state, ask.path, _mark(ask.path))
+        if self._plain is None or self._plain[0] != origin:
+            state, layout = self._state(ask.state)
+            context = Context(ask.round, ask.seed)
+            self._plain = (origin, make_contribution(self.task, state, self._dataset(ask.path), context, layout))
+        return self._plain[1]
+
+    def _afford(self, ask: Afford) -> Afforded:
+        from folkmoot.privacy.budget import Training, affordable  # it brings SciPy, which most tasks do without
+
+        policy = self.task.policy
+        training = None
+        if policy.privacy_unit == "record":
+            records = len(self._dataset(ask.path)[0][1])
+            batch, epochs = getattr(self.task, "batch_size", None), getattr(self.task, "local_epochs", 1)
+            training = Training(records, batch, epochs)
+        most = 2 * policy.rounds
+        bound = bisect.bisect_left(range(most), True, key=lambda n: not affordable(policy, n, ask.epsilon, training))
+        return Afforded(bound)
 
     def _dataset(self, path: str) -> Any:
         """The dataset at ``path``, read anew when the file has changed."""
@@ -118,9 +151,13 @@ class _Worker:
         _, layout = self._state(ask.state)
         self._sums.clear()
         sums = {}
+        sizes = [len(row.members) for row in ask.rows]
         for shard, blobs in ask.blobs.items():
-            total = sum_shards(map(self._store.get, blobs), shard, layout, ask.shards)
-            packed = fixed.encode_sum(total, shard, layout, ask.shards, len(blobs))
+            rows = zip(blobs, ask.rows, strict=True)
+            total = np.stack(
+                [sum_row(map(self._store.get, b), shard, layout, ask.shards, r.group, r.masks) for b, r in rows]
+            )
+            packed = fixed.encode_sum(total, shard, layout, ask.shards, sizes)
             # A lone shard is summed by everyone from the contributions themselves: its sum need not be kept.
             sums[shard] = blob_hash(packed) if ask.shards == 1 else self._store.put(packed)
             self._sums[sums[shard]] = total
@@ -129,7 +166,7 @@ class _Worker:
     def _advance(self, ask: Advance) -> Advanced:
         state, layout = self._state(ask.state)
         sums = [self._total(name, shard, layout, ask) for shard, name in enumerate(ask.sums)]
-        new, metrics = next_state(self.task, state, layout, sums, ask.members)
+        new, metrics = next_state(self.task, state, layout, sums, ask.rows, ask.beacon)
         model = self._store.put(state_bytes(new))
         self._keep(model, new)
         return Advanced(model, self._store.put(encode_hashes(ask.sums)), dict(metrics))
@@ -137,7 +174,7 @@ class _Worker:
     def _total(self, name: Hash, shard: int, layout: Layout, ask: Advance) -> NDArray[np.int64]:
         if name in self._sums:
             return self._sums[name]
-        return fixed.decode_sum(self._store.get(name), shard, layout, len(ask.sums), ask.members)
+        return fixed.decode_sum(self._store.get(name), shard, layout, len(ask.sums), ask.rows)
 
 
 def _serve(store: Store, source: BinaryIO, sink: BinaryIO) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from folkmoot.digest import Hash
@@ -32,11 +33,11 @@ class Attempt:
     me: int
     plan: Plan
     share: tuple[int, ...]
-    """The shards that the plan gives this member to hold and sum."""
+    """The shards that the plan gives this member to sum."""
     late: bool
     """Commits were closed when this peer first saw the attempt, so the pushes went by."""
     shards: tuple[int, ...] = ()
-    """What to hold and sum: the share, and shards whose holders are silent or disagree."""
+    """The pieces to hold: the share, the envelope if there is one, and shards whose holders are silent or disagree."""
     opened: bool = False
     asked_to_train: bool = False
     attended: bool = False
@@ -46,8 +47,12 @@ class Attempt:
     reveals: dict[int, Reveal] = field(default_factory=dict)
     """Reveals that open their commits."""
     held: dict[int, set[int]] = field(default_factory=dict)
-    """For each contributor the shards on disk."""
+    """For each contributor the pieces on disk."""
     holdings: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    released: bool = False
+    """Whether the own mask seeds were asked to be told."""
+    seeds: dict[int, Mapping[int, bytes]] = field(default_factory=dict)
+    """For each survivor the mask seeds that may be known, once they are."""
     claims: dict[int, dict[int, Hash]] = field(default_factory=dict)
     """For each shard what its holders say its sum is."""
     sums: dict[int, Hash] = field(default_factory=dict)
@@ -70,7 +75,7 @@ class Attempt:
     reason: str = ""
 
     def missing(self, contributors: int) -> list[int]:
-        """The contributors (bitmap) whose reveal, or any shard due here, is not here."""
+        """The contributors (bitmap) whose reveal, or any piece due here, is not here."""
         return [
             m
             for m in members_of(contributors)
@@ -79,7 +84,7 @@ class Attempt:
 
     def sources(self, contributor: int, members: int) -> tuple[int, ...]:
         """Who may have a contributor's shards: itself first, then their other holders, in an order of one's own."""
-        holders = {h for s in self.shards for h in self.plan.holders[s]} or set(members_of(members))
+        holders = {h for s in self.shards for h in self.plan.holders_of(s)} or set(members_of(members))
         rest = sorted(holders - {contributor, self.me}, key=lambda m: (m - self.me) % 256)
         return tuple(rest) if contributor == self.me else (contributor, *rest)
 

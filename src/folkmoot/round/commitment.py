@@ -15,7 +15,15 @@ from folkmoot.errors import IntegrityError
 from folkmoot.keccak import keccak
 from folkmoot.round.events import Reveal
 
-__all__ = ["commit_hash", "contribution_root", "decode_hashes", "decode_inputs", "encode_hashes", "encode_inputs"]
+__all__ = [
+    "commit_hash",
+    "contribution_root",
+    "decode_hashes",
+    "decode_inputs",
+    "decode_masked_inputs",
+    "encode_hashes",
+    "encode_inputs",
+]
 
 MAX_RECORD = 1 << 22
 """Bytes of an inputs record, at most: 256 members with 256 shards of 32 bytes fit."""
@@ -38,9 +46,16 @@ def commit_hash(salt: bytes, address: bytes, task: int, round: int, attempt: int
     return keccak(salt + address + numbers + root)
 
 
-def encode_inputs(reveals: Mapping[int, Reveal]) -> bytes:
-    """The record of a round's inputs: each survivor's member index, salt and shard hashes, ascending by member."""
-    return msgspec.msgpack.encode([(m, reveals[m].salt, list(reveals[m].shards)) for m in sorted(reveals)])
+def encode_inputs(reveals: Mapping[int, Reveal], seeds: Mapping[int, Mapping[int, bytes]] | None = None) -> bytes:
+    """The record of a round's inputs: each survivor's member index, salt and piece hashes, ascending by member.
+
+    Where contributions are masked, ``seeds`` are those released of each survivor that was summed, by target; one that
+    was not summed has none.
+    """
+    if seeds is None:
+        return msgspec.msgpack.encode([(m, reveals[m].salt, list(reveals[m].shards)) for m in sorted(reveals)])
+    told = {m: sorted(seeds.get(m, {}).items()) for m in reveals}
+    return msgspec.msgpack.encode([(m, reveals[m].salt, list(reveals[m].shards), told[m]) for m in sorted(reveals)])
 
 
 def decode_inputs(data: bytes) -> dict[int, Reveal]:
@@ -55,6 +70,28 @@ def decode_inputs(data: bytes) -> dict[int, Reveal]:
     except (ValueError, msgspec.MsgspecError) as error:
         raise IntegrityError(f"these {len(data)} bytes are not the record of a round's inputs: {error}") from None
     return reveals
+
+
+def decode_masked_inputs(data: bytes) -> tuple[dict[int, Reveal], dict[int, dict[int, bytes]]]:
+    """The inverse of ``encode_inputs`` with seeds: survivors' reveals, and the seeds of those that were summed.
+
+    Raises ``IntegrityError`` on any other bytes.
+    """
+    try:
+        if len(data) > MAX_RECORD:
+            raise ValueError("too long")
+        rows = msgspec.msgpack.decode(data, type=list[tuple[int, bytes, list[bytes], list[tuple[int, bytes]]]])
+        reveals = {m: Reveal(salt, tuple(shards)) for m, salt, shards, _ in rows}
+        seeds = {m: dict(told) for m, *_, told in rows}
+        if encode_inputs(reveals, seeds) != data:
+            raise ValueError("not in canonical form")
+        if any(len(h) != HASH_BYTES for r in reveals.values() for h in r.shards):
+            raise ValueError("a hash has not 32 bytes")
+    except (ValueError, msgspec.MsgspecError) as error:
+        raise IntegrityError(
+            f"these {len(data)} bytes are not the record of a masked round's inputs: {error}"
+        ) from None
+    return reveals, {m: told for m, told in seeds.items() if told}
 
 
 def encode_hashes(hashes: Sequence[Hash]) -> bytes:

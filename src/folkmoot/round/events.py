@@ -16,6 +16,7 @@ from folkmoot.round.view import RoundView
 __all__ = [
     "Action",
     "Announce",
+    "AskSeeds",
     "Attend",
     "Clock",
     "Computed",
@@ -34,8 +35,11 @@ __all__ = [
     "Pull",
     "PullSum",
     "Push",
+    "Release",
     "Reveal",
     "RevealReceived",
+    "Row",
+    "SeedsHeld",
     "SendHolding",
     "SendModel",
     "ShardHeld",
@@ -64,6 +68,18 @@ class Reveal:
 
     salt: bytes
     shards: tuple[Hash, ...]
+
+
+@dataclass(frozen=True)
+class Row:
+    """Survivors whose contributions are summed together, and the masks that are still on that sum."""
+
+    members: tuple[int, ...]
+    """Ascending."""
+    group: int = 0
+    """The size of their mask group; 0 where contributions are not masked."""
+    masks: tuple[tuple[int, bytes], ...] = ()
+    """Sign and 16-byte seed of each mask that is to be taken off."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +167,16 @@ class HoldingReceived:
 
 
 @dataclass(frozen=True)
+class SeedsHeld:
+    """The mask seeds of a survivor that may be known are known here: target -> 16 bytes, checked against its
+    envelope; the survivor itself is the target of its self mask."""
+
+    key: Key
+    dealer: int
+    seeds: Mapping[int, bytes]
+
+
+@dataclass(frozen=True)
 class SumsReceived:
     """A holder's word on the sums of its shards."""
 
@@ -195,6 +221,7 @@ Event = (
     | RevealReceived
     | ShardHeld
     | HoldingReceived
+    | SeedsHeld
     | SumsReceived
     | SumHeld
     | Computed
@@ -277,11 +304,35 @@ class PostFreeze:
 
 
 @dataclass(frozen=True)
-class Sum:
-    """Sum these shards over the survivors: shard -> blob hashes, ascending by member."""
+class Release:
+    """Tell everyone the own mask seeds that may be known now that ``survivors`` (bitmap) is fixed on the ledger.
+
+    Which those are ``groups.released`` says, and nothing else can be asked for: of a survivor its self-mask seed and
+    those it shares with who was lost, of a lost member nothing.
+    """
 
     key: Key
-    shards: Mapping[int, tuple[Hash, ...]]
+    survivors: int
+    to: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class AskSeeds:
+    """Ask ``sources`` for these survivors' seeds, or for their shares of them."""
+
+    key: Key
+    survivors: int
+    dealers: tuple[int, ...]
+    sources: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Sum:
+    """Sum these shards over the survivors, row by row: shard -> for each row the blob hashes of its members' shards."""
+
+    key: Key
+    shards: Mapping[int, tuple[tuple[Hash, ...], ...]]
+    rows: tuple[Row, ...]
 
 
 @dataclass(frozen=True)
@@ -310,8 +361,13 @@ class Update:
     key: Key
     parent: Hash
     inputs: Mapping[int, Reveal]
-    """The survivors' reveals; their record is a blob whose hash the statement names."""
+    """The survivors' reveals; with ``seeds`` their record is a blob whose hash the statement names."""
+    seeds: Mapping[int, Mapping[int, bytes]]
+    """Of each survivor that is summed, the mask seeds that were released; none where nothing is masked."""
     sums: tuple[Hash, ...]
+    rows: tuple[int, ...]
+    """How many contributions are in each row."""
+    beacon: Hash
 
 
 @dataclass(frozen=True)
@@ -356,6 +412,8 @@ Action = (
     | Pull
     | SendHolding
     | PostFreeze
+    | Release
+    | AskSeeds
     | Sum
     | Announce
     | PullSum

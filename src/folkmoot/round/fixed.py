@@ -49,12 +49,14 @@ __all__ = [
     "Layout",
     "add_shard",
     "aggregate",
+    "arrays_of",
     "check_side",
     "decode_shard",
     "decode_sum",
     "encode_shards",
     "encode_sum",
     "make_layout",
+    "metric_words",
     "next_exponents",
     "pack",
     "packed_bytes",
@@ -80,14 +82,14 @@ def quantise(contribution: Contribution, metrics: Mapping[str, Words], layout: L
         raise TaskError(
             f"the contribution has arrays {sorted(contribution.arrays)}; the schema has {list(layout.names)}"
         )
-    limit = float((1 << (layout.bits - 1)) - 1)
+    limit, factor = float((1 << (layout.bits - 1)) - 1), float(weight) if layout.weighted else 1.0
     values = np.empty(layout.values, dtype=np.int64)
     votes, at = [], 0
     for name, shape, exponent, size in zip(layout.names, layout.shapes, layout.exponents, layout.sizes, strict=True):
         array = _reals(name, contribution.arrays[name])
         if array.shape != shape:
             raise TaskError(f"the contribution's {name!r} has shape {array.shape}; the schema says {shape}")
-        scaled = array.reshape(-1) * (float(weight) * 2.0**-exponent)
+        scaled = array.reshape(-1) * (factor * 2.0**-exponent)
         peak = float(np.abs(scaled).max(initial=0.0))
         if not np.isfinite(peak):
             raise TaskError(f"the contribution's {name!r} holds NaN or infinity; nothing was sent")
@@ -95,7 +97,7 @@ def quantise(contribution: Contribution, metrics: Mapping[str, Words], layout: L
         values[at : at + size] = scaled
         votes.append(_vote(peak, layout))
         at += size
-    side = [np.array([weight, *votes], dtype=np.int64)]
+    side = [np.array([weight, *votes[: layout.votes]], dtype=np.int64)]
     for name, words in layout.metrics:
         partial = np.asarray(metrics.get(name, np.zeros(words, dtype=np.int64)))
         if partial.shape != (words,) or partial.dtype.kind not in "iu":
@@ -161,55 +163,76 @@ def add_shard(total: Words, data: bytes, shard: int, layout: Layout, shards: int
         total[count:] += unpack(view[at:], layout.side, SIDE_BITS)
 
 
-def encode_sum(total: Words, shard: int, layout: Layout, shards: int, members: int) -> bytes:
-    """The packed sum of one shard over ``members`` contributions."""
+def encode_sum(total: Words, shard: int, layout: Layout, shards: int, rows: Sequence[int]) -> bytes:
+    """The packed sums of one shard: ``total`` has a row for each sum, ``rows`` says over how many contributions."""
     values = layout.values_in(shard, shards)
-    packed = pack(total[:values], sum_width(layout.bits, members))
-    return packed + (pack(total[values:], 64) if shard == 0 else b"")
+    packed = []
+    for row, members in zip(total, rows, strict=True):
+        packed.append(pack(row[:values], sum_width(layout.bits, members)))
+        if shard == 0:
+            packed.append(pack(row[values:], 64))
+    return b"".join(packed)
 
 
-def decode_sum(data: bytes, shard: int, layout: Layout, shards: int, members: int) -> Words:
+def decode_sum(data: bytes, shard: int, layout: Layout, shards: int, rows: Sequence[int]) -> Words:
     """The inverse of ``encode_sum``. Raises ``IntegrityError`` on a wrong size."""
-    due = sum_bytes(shard, layout, shards, members)
+    due = sum_bytes(shard, layout, shards, rows)
     if len(data) != due:
         raise IntegrityError(f"the sum of shard {shard} has {len(data)} bytes where {due} are due")
-    values = layout.values_in(shard, shards)
-    width = sum_width(layout.bits, members)
-    at = packed_bytes(values, width)
-    words = unpack(memoryview(data)[:at], values, width)
-    return words if shard else np.concatenate([words, unpack(memoryview(data)[at:], layout.side, 64)])
+    values, side = layout.values_in(shard, shards), 0 if shard else layout.side
+    total = np.empty((len(rows), values + side), dtype=np.int64)
+    view = memoryview(data)
+    for row, members in zip(total, rows, strict=True):
+        width = sum_width(layout.bits, members)
+        at = packed_bytes(values, width)
+        row[:values] = unpack(view[:at], values, width)
+        row[values:] = unpack(view[at : at + 8 * side], side, 64)
+        view = view[at + 8 * side :]
+    return total
 
 
 def split_side(sums: Sequence[Words], layout: Layout, shards: int) -> tuple[Words, Words]:
-    """All value words in order, and the side words, from the sums of all shards."""
+    """All value words in order, (rows, values), and the side words, (rows, side), from the sums of all shards."""
     first = layout.values_in(0, shards)
-    return np.concatenate([sums[0][:first], *sums[1:]]), sums[0][first:]
+    return np.concatenate([sums[0][:, :first], *sums[1:]], axis=1), sums[0][:, first:]
 
 
-def aggregate(values: Words, side: Words, layout: Layout, members: int) -> tuple[Aggregate, dict[str, Words]]:
-    """The weighted mean of each array, and the summed words of each metric.
+def aggregate(values: Words, side: Words, layout: Layout, members: int) -> Aggregate:
+    """The weighted mean of each array.
 
-    Raises ``IntegrityError`` where the summed weight is not positive.
+    Raises ``IntegrityError`` where the summed weight is not one that so many members can have.
     """
     weight = int(side[0])
-    if weight <= 0:
-        raise IntegrityError(f"the round's weights sum to {weight}")
+    if not members <= weight <= members * MAX_WEIGHT:
+        raise IntegrityError(f"the weights of the round's {members} members sum to {weight}")
+    steps = np.repeat([2.0**exponent for exponent in layout.exponents], layout.sizes)
+    return Aggregate(arrays_of(values.astype(np.float64) * steps / float(weight), layout), weight, members)
+
+
+def arrays_of(vector: NDArray[np.float64], layout: Layout) -> Arrays:
+    """The named arrays, read-only, that lie one behind the other in ``vector``, (values,)."""
     arrays: dict[str, NDArray[np.float64]] = {}
     at = 0
-    for name, shape, exponent, size in zip(layout.names, layout.shapes, layout.exponents, layout.sizes, strict=True):
-        total = values[at : at + size].astype(np.float64) * 2.0**exponent
-        arrays[name] = (total / float(weight)).reshape(shape)
+    for name, shape, size in zip(layout.names, layout.shapes, layout.sizes, strict=True):
+        arrays[name] = vector[at : at + size].reshape(shape)
         at += size
-    metrics: dict[str, Words] = {}
-    place = 1 + len(layout.names)
-    for name, words in layout.metrics:
-        metrics[name] = side[place : place + words]
-        place += words
-    return Aggregate(_readonly(arrays), weight, members), metrics
+    return _readonly(arrays)
+
+
+def metric_words(side: Words, layout: Layout) -> dict[str, Words]:
+    """The words of each metric among the side words, (side,)."""
+    words: dict[str, Words] = {}
+    place = 1 + layout.votes
+    for name, count in layout.metrics:
+        words[name] = side[place : place + count]
+        place += count
+    return words
 
 
 def next_exponents(side: Words, layout: Layout, members: int) -> dict[str, int]:
     """The step of each array for the next round, from the summed votes of ``members`` contributions."""
+    if not layout.voting:
+        return {}
     votes = side[1 : 1 + len(layout.names)]
     moved = {}
     for name, exponent, vote in zip(layout.names, layout.exponents, votes, strict=True):

@@ -19,7 +19,7 @@ from folkmoot.digest import HASH_BYTES
 from folkmoot.round.view import faults
 from folkmoot.task.policy import share_threshold
 
-__all__ = ["FULL_UP_TO", "NO_BEACON", "deal", "degree", "neighbours", "released"]
+__all__ = ["FULL_UP_TO", "NO_BEACON", "deal", "degree", "neighbours", "released", "sign"]
 
 FULL_UP_TO = 32
 """Up to this many members of a group everyone is everyone's neighbour."""
@@ -93,6 +93,11 @@ def released(dealer: int, neighbours: Sequence[int], survivors: Collection[int])
     if dealer not in survivors:
         return ()
     return (dealer, *(j for j in neighbours if j not in survivors))
+
+
+def sign(dealer: int, target: int) -> int:
+    """Whether ``dealer`` adds (1) or takes off (-1) the mask of the seed it shares with ``target``; it adds its own."""
+    return 1 if dealer <= target else -1
 
 
 def _shuffled(beacon: bytes, members: Sequence[int], context: str) -> list[int]:

@@ -7,18 +7,29 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
 from folkmoot.errors import IntegrityError
 
-__all__ = ["MAX_MEMBERS", "Layout", "check_side", "make_layout", "packed_bytes", "sum_bytes", "sum_width"]
+__all__ = [
+    "MAX_MEMBERS",
+    "Layout",
+    "capped_exponent",
+    "check_side",
+    "make_layout",
+    "masked_width",
+    "packed_bytes",
+    "sum_bytes",
+    "sum_width",
+]
 
 MAX_MEMBERS = 256
 WIDE_BITS = 48
 WIDE_EXPONENT = -16
 SIDE_BITS = 48
+MASKED_SIDE_BITS = 64
 SIDE_BOUND = 1 << 46
 MAX_WEIGHT = 1 << 40
 WIDE_VOTE = 64
@@ -33,7 +44,7 @@ _SIDE_WORD = struct.Struct("<Ih")
 class Layout(msgspec.Struct, frozen=True):
     """Where each word of a contribution lies; follows from the parent state and the task, so everyone has the same.
 
-    Side words, in order: weight, one vote for each array, then the metrics' words.
+    Side words, in order: weight, one vote for each array (where members vote), then the metrics' words.
     """
 
     names: tuple[str, ...]
@@ -46,6 +57,10 @@ class Layout(msgspec.Struct, frozen=True):
     """Width of a value word once every array has a step; votes aim at it."""
     metrics: tuple[tuple[str, int], ...]
     """Name and number of words of each metric, sorted by name."""
+    weighted: bool = True
+    """Whether value words are multiplied by the weight."""
+    voting: bool = True
+    """Whether members vote on the next steps. Where contributions are capped the cap fixes the steps for good."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -60,7 +75,12 @@ class Layout(msgspec.Struct, frozen=True):
     @property
     def side(self) -> int:
         """Number of side words."""
-        return 1 + len(self.names) + sum(words for _, words in self.metrics)
+        return 1 + self.votes + sum(words for _, words in self.metrics)
+
+    @property
+    def votes(self) -> int:
+        """Number of side words that are votes."""
+        return len(self.names) if self.voting else 0
 
     @property
     def wide(self) -> bool:
@@ -83,10 +103,14 @@ class Layout(msgspec.Struct, frozen=True):
         values = self.values
         return values * (shard + 1) // shards - values * shard // shards
 
-    def shard_bytes(self, shards: int) -> tuple[int, ...]:
-        """The exact size of each packed shard: what a receiver accepts, no more and no less."""
-        sizes = [packed_bytes(count, self.bits) for count in self.shard_values(shards)]
-        sizes[0] += packed_bytes(self.side, SIDE_BITS)
+    def shard_bytes(self, shards: int, group: int = 0) -> tuple[int, ...]:
+        """The exact size of each packed shard: what a receiver accepts, no more and no less.
+
+        ``group`` is the size of the contributor's mask group, 0 where contributions are not masked.
+        """
+        width, side = (masked_width(self.bits, group), MASKED_SIDE_BITS) if group else (self.bits, SIDE_BITS)
+        sizes = [packed_bytes(count, width) for count in self.shard_values(shards)]
+        sizes[0] += packed_bytes(self.side, side)
         return tuple(sizes)
 
 
@@ -95,9 +119,17 @@ def make_layout(
     exponents: Mapping[str, int],
     metrics: Mapping[str, int],
     bits: int,
+    *,
+    cap: float | None = None,
+    weighted: bool = True,
 ) -> Layout:
-    """The layout of the contributions that ``schema`` describes, given the public steps known so far."""
+    """The layout of the contributions that ``schema`` describes, given the public steps known so far.
+
+    With ``cap``, the largest magnitude a value has, no step is looked up and none is voted on: all follow from it.
+    """
     names = tuple(sorted(schema))
+    if cap is not None:
+        exponents = dict.fromkeys(names, capped_exponent(cap, bits))
     wide = any(name not in exponents for name in names)
     return Layout(
         names=names,
@@ -106,7 +138,17 @@ def make_layout(
         bits=WIDE_BITS if wide and bits < WIDE_BITS else bits,
         target_bits=bits if bits < WIDE_BITS or not wide else bits - 1,
         metrics=tuple(sorted(metrics.items())),
+        weighted=weighted,
+        voting=cap is None,
     )
+
+
+def capped_exponent(cap: float, bits: int) -> int:
+    """The smallest e for which integers of ``bits`` bits, in steps of 2**e, hold every magnitude up to ``cap``."""
+    mantissa, exponent = math.frexp(cap)
+    exponent -= bits - 1
+    # mantissa * 2**(bits - 1) is exact, and at most 2**(bits - 1)
+    return exponent + (mantissa * 2.0 ** (bits - 1) > (1 << (bits - 1)) - 1)
 
 
 def check_side(data: bytes | memoryview, layout: Layout, shards: int) -> None:
@@ -117,7 +159,7 @@ def check_side(data: bytes | memoryview, layout: Layout, shards: int) -> None:
     words = [high << 32 | low for low, high in _SIDE_WORD.iter_unpack(side)]
     if not 1 <= words[0] <= MAX_WEIGHT:
         raise IntegrityError(f"the contribution claims a weight of {words[0]}; 1 to 2**40 is allowed")
-    votes = words[1 : 1 + len(layout.names)]
+    votes = words[1 : 1 + layout.votes]
     if not all(abs(vote) <= WIDE_VOTE if layout.wide else vote in _NARROW_VOTES for vote in votes):
         raise IntegrityError("the contribution casts a vote on a step that there is not")
     if max(map(abs, words)) >= SIDE_BOUND:
@@ -130,10 +172,15 @@ def sum_width(bits: int, members: int) -> int:
     return -(-width // 4) * 4 if width <= 32 else -(-width // 8) * 8
 
 
-def sum_bytes(shard: int, layout: Layout, shards: int, members: int) -> int:
-    """The exact size of ``encode_sum``'s result."""
-    size = packed_bytes(layout.values_in(shard, shards), sum_width(layout.bits, members))
-    return size + (layout.side * 8 if shard == 0 else 0)
+def masked_width(bits: int, group: int) -> int:
+    """Bits of a masked value word: those that hold any sum over a group of this size, and not one more."""
+    return bits + (group - 1).bit_length()
+
+
+def sum_bytes(shard: int, layout: Layout, shards: int, rows: Sequence[int]) -> int:
+    """The exact size of ``encode_sum``'s result: a sum over so many members in each row."""
+    values, side = layout.values_in(shard, shards), layout.side * 8 if shard == 0 else 0
+    return sum(packed_bytes(values, sum_width(layout.bits, members)) + side for members in rows)
 
 
 def packed_bytes(count: int, width: int) -> int:

@@ -10,7 +10,7 @@ member goes to the next in turn when the ledger does not move; so loss, delay an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from folkmoot.digest import Hash
 from folkmoot.errors import ProtocolError
@@ -19,6 +19,7 @@ from folkmoot.round.commitment import commit_hash, contribution_root
 from folkmoot.round.events import (
     Action,
     Announce,
+    AskSeeds,
     Attend,
     Clock,
     Computed,
@@ -37,8 +38,11 @@ from folkmoot.round.events import (
     Pull,
     PullSum,
     Push,
+    Release,
     Reveal,
     RevealReceived,
+    Row,
+    SeedsHeld,
     SendHolding,
     SendModel,
     ShardHeld,
@@ -50,33 +54,35 @@ from folkmoot.round.events import (
     Trained,
     Update,
 )
+from folkmoot.round.groups import sign
 from folkmoot.round.plan import Plan, make_plan
 from folkmoot.round.view import Phase, RoundView, members_of, quorum
+from folkmoot.task.policy import Policy
 
 __all__ = ["RoundMachine", "Timing"]
+
+Rows = tuple[tuple[int, ...], ...]
 
 
 class RoundMachine:
     """The rounds of one task as seen by member ``me``.
 
-    ``address_of`` gives a member's 20-byte address, which its commit is bound to. Feed every event to ``handle`` and
-    carry out the actions it returns. Events of another attempt than the present one are ignored. A reveal that does not
-    open its commit raises ``ProtocolError``: the sender broke the rules.
+    ``address_of`` gives a member's 20-byte address, which its commit is bound to; ``policy`` is the task's. Feed every
+    event to ``handle`` and carry out the actions it returns. Events of another attempt than the present one are
+    ignored. A reveal that does not open its commit raises ``ProtocolError``: the sender broke the rules.
     """
 
     def __init__(
         self,
         me: int,
         address_of: Callable[[int], bytes],
+        policy: Policy,
         *,
-        gather_up_to: int = 8,
-        replicas: int = 3,
         timing: Timing | None = None,
     ) -> None:
         self.me = me
         self._address_of = address_of
-        self._gather_up_to = gather_up_to
-        self._replicas = replicas
+        self._policy = policy
         self._timing = timing or Timing()
         self._view: RoundView | None = None
         self._seen = 0.0
@@ -97,6 +103,11 @@ class RoundMachine:
         return self._attempt.plan if self._attempt else None
 
     @property
+    def parent(self) -> Hash:
+        """The hash of the state that attempt starts from; empty if there is none."""
+        return self._view.parent if self._view is not None and self._attempt is not None else b""
+
+    @property
     def reason(self) -> str:
         """What the machine last said it waits for, for people."""
         return self._attempt.reason if self._attempt else ""
@@ -108,6 +119,16 @@ class RoundMachine:
     def may_reveal(self) -> bool:
         """Whether contributions of the present attempt may be shown: only once commits are closed."""
         return self._attempt is not None and self._closed()
+
+    @property
+    def survivors(self) -> int:
+        """Bitmap: the survivors of the present attempt, once the ledger has fixed them; 0 before."""
+        frozen = self._attempt is not None and self._view is not None and self._view.phase is Phase.FROZEN
+        return self._view.survivors if frozen and self._view is not None else 0
+
+    def seeds_of(self, member: int) -> Mapping[int, bytes]:
+        """A survivor's mask seeds that may be known, if they are here."""
+        return self._attempt.seeds.get(member, {}) if self._attempt else {}
 
     def _closed(self) -> bool:
         """Whether commits are closed. The clock alone closes them a moment late: a commit in the last block before
@@ -140,10 +161,10 @@ class RoundMachine:
         key = Key(view.task, view.round, view.attempt)
         if self._attempt is not None and self._attempt.key == key:
             return
-        members = members_of(view.members)
-        plan = make_plan(members, view.parent, view.attempt, gather_up_to=self._gather_up_to, replicas=self._replicas)
-        share = plan.held_by(self.me)
-        self._attempt = Attempt(key, self.me, plan, share, late=view.closed(self._now), shards=share)
+        members, dealt = members_of(view.members), members_of(view.dealt)
+        plan = make_plan(members, view.parent, view.attempt, self._policy, dealt=dealt, beacon=view.beacon)
+        share, pieces = plan.summed_by(self.me), plan.held_by(self.me)
+        self._attempt = Attempt(key, self.me, plan, share, late=view.closed(self._now), shards=pieces)
 
     def _take(self, attempt: Attempt, event: Event) -> None:
         if isinstance(event, Opened):
@@ -158,6 +179,8 @@ class RoundMachine:
             attempt.held.setdefault(event.member, set()).add(event.shard)
         elif isinstance(event, HoldingReceived):
             self._take_holding(attempt, event)
+        elif isinstance(event, SeedsHeld):
+            attempt.seeds[event.dealer] = event.seeds
         elif isinstance(event, SumsReceived):
             self._take_claims(attempt, event)
         elif isinstance(event, SumHeld):
@@ -174,7 +197,7 @@ class RoundMachine:
             if not view.closed(self._seen):
                 return  # its commit may be one this peer has not seen yet; the contribution will be pulled
             raise ProtocolError(f"member {event.member} reveals a contribution it did not commit")
-        if len(event.reveal.shards) != attempt.plan.shards or not self._opens(view, event.member, event.reveal):
+        if len(event.reveal.shards) != attempt.plan.pieces or not self._opens(view, event.member, event.reveal):
             raise ProtocolError(f"member {event.member} reveals another contribution than it committed")
         attempt.reveals.setdefault(event.member, event.reveal)
 
@@ -233,6 +256,9 @@ class RoundMachine:
 
     def _commit_phase(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         committed = bool(view.committed >> self.me & 1)
+        if self._left_out(attempt, view):
+            self._ask_in(attempt, view, actions)
+            return
         self._train(attempt, view, actions)
         if self._willing and attempt.own is not None and not committed:
             commit = PostCommit(attempt.key, self._commit(self.me, attempt.own))
@@ -244,6 +270,18 @@ class RoundMachine:
             attempt.wait(actions, f"paused: {have} of at least {need} members have contributed")
         elif committed or not self._willing:
             attempt.wait(actions, "waits for the other members' commits")
+
+    def _left_out(self, attempt: Attempt, view: RoundView) -> bool:
+        """Whether this attempt's masks are made among others."""
+        return attempt.plan.secret and self._willing and not view.dealt >> self.me & 1
+
+    def _ask_in(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
+        """Ask to be dealt in with the next attempt, which can be had at once where this one is short of commits."""
+        self._attend(attempt, view, actions)
+        if self._now >= view.commit_deadline and not self._closed():
+            retry = PostRetry(attempt.key)
+            attempt.once("retry", actions, retry, now=self._now, every=8 * self._timing.stagger)
+        attempt.wait(actions, "joins with the next round")
 
     def _exchange_phase(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         if attempt.closed_at is None:
@@ -282,7 +320,11 @@ class RoundMachine:
         self._attend(attempt, view, actions)
         self._push(attempt, view, actions)
         if attempt.statement is None and attempt.opened:
-            self._reduce(attempt, view, attempt.frozen_at, actions)
+            rows = attempt.plan.rows(view.survivors)
+            if len(rows) < attempt.plan.inputs:
+                attempt.wait(actions, _too_few(len(rows), attempt.plan))
+            else:
+                self._reduce(attempt, view, rows, attempt.frozen_at, actions)
         if attempt.statement is not None:
             for to in self._ladder(attempt, view, attempt.statement):
                 actions.append(SendModel(attempt.key, to, attempt.statement))
@@ -319,7 +361,7 @@ class RoundMachine:
             attempt.failure = "what was committed is not on this disk any more"
             return
         attempt.reveals[self.me] = attempt.own
-        attempt.held[self.me] = set(range(attempt.plan.shards))
+        attempt.held[self.me] = set(range(attempt.plan.pieces))
         others = members_of(view.members)
         start = others.index(self.me)
         for to in others[start + 1 :] + others[:start]:
@@ -327,19 +369,22 @@ class RoundMachine:
 
     # ---- sums and models -------------------------------------------------------------------------------------
 
-    def _reduce(self, attempt: Attempt, view: RoundView, frozen_at: float, actions: list[Action]) -> None:
+    def _reduce(self, attempt: Attempt, view: RoundView, rows: Rows, frozen_at: float, actions: list[Action]) -> None:
         survivors = members_of(view.survivors)
         missing = self._pull_missing(attempt, view, view.survivors, frozen_at, actions)
-        due = [s for s in attempt.shards if s not in attempt.summing]
-        if due and not missing:
+        masked = self._unmask(attempt, view, rows, frozen_at, actions)
+        due = [s for s in attempt.shards if s < attempt.plan.shards and s not in attempt.summing]
+        if due and not missing and not masked:
             attempt.summing.update(due)
-            shards = {s: tuple(attempt.reveals[m].shards[s] for m in survivors) for s in due}
-            actions.append(Sum(attempt.key, shards))
+            shards = {s: tuple(tuple(attempt.reveals[m].shards[s] for m in row) for row in rows) for s in due}
+            actions.append(Sum(attempt.key, shards, tuple(self._row(attempt, row) for row in rows)))
         self._announce(attempt, view, actions)
         self._gather_sums(attempt, view, frozen_at, actions)
         left = attempt.plan.shards - len(attempt.sums)
         if missing:
             attempt.wait(actions, f"waits for the contributions of {len(missing)} survivors")
+        elif masked:
+            attempt.wait(actions, f"waits for the mask seeds of {len(masked)} survivors, or for shares of them")
         elif left:
             attempt.wait(actions, f"waits for the sums of {left} shards")
         elif attempt.updating and attempt.failure is not None:
@@ -348,7 +393,36 @@ class RoundMachine:
             attempt.updating = True
             inputs = {m: attempt.reveals[m] for m in survivors}
             sums = tuple(attempt.sums[s] for s in range(attempt.plan.shards))
-            actions.append(Update(attempt.key, view.parent, inputs, sums))
+            seeds = {m: attempt.seeds[m] for row in rows for m in row} if attempt.plan.secret else {}
+            sizes = tuple(map(len, rows))
+            actions.append(Update(attempt.key, view.parent, inputs, seeds, sums, sizes, view.beacon))
+
+    def _unmask(
+        self, attempt: Attempt, view: RoundView, rows: Rows, frozen_at: float, actions: list[Action]
+    ) -> list[int]:
+        """Tell the own mask seeds that may be known, ask for those that are missing when they have had their time; the
+        survivors whose seeds are not here. Comes only after the freeze: the ledger has fixed who survived."""
+        plan = attempt.plan
+        if not plan.secret:
+            return []
+        summed = [m for row in rows for m in row]
+        if self.me in summed and not attempt.released:
+            attempt.released = True
+            others = members_of(view.members & ~(1 << self.me))
+            actions.append(Release(attempt.key, view.survivors, others))
+        missing = [m for m in summed if m not in attempt.seeds]
+        if missing and self._now >= frozen_at + self._timing.patience:
+            near = {h for m in missing for h in (m, *plan.neighbours[m])} - {self.me}
+            sources = tuple(sorted(near, key=lambda m: (m - self.me) % 256))
+            ask = AskSeeds(attempt.key, view.survivors, tuple(missing), sources)
+            attempt.once("seeds", actions, ask, now=self._now, every=2 * self._timing.patience)
+        return missing
+
+    def _row(self, attempt: Attempt, row: tuple[int, ...]) -> Row:
+        """What is summed together, with the masks that are left on the sum: every seed that was released."""
+        masks = ((sign(dealer, target), seed) for dealer in row for target, seed in attempt.seeds[dealer].items())
+        group = attempt.plan.group_of(row[0]) if attempt.plan.secret else ()
+        return Row(row, len(group), tuple(masks) if group else ())
 
     def _announce(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         """Tell the sums of the plan's share, now and then again: the word may be lost, or the hearer restarted."""
@@ -441,3 +515,8 @@ class RoundMachine:
             recipients.append(order[(first + step) % len(order)])
         attempt.ladder = (payload, since, due)
         return list(dict.fromkeys(recipients))
+
+
+def _too_few(rows: int, plan: Plan) -> str:
+    what = "mask groups are" if plan.secret else "contributions are"
+    return f"{rows} {what} complete, and the rule needs {plan.inputs}; waits for the next attempt"

@@ -1,18 +1,26 @@
-"""Who holds what: a contribution is cut into shards, and every shard has its holders.
+"""Who holds what, and what is summed with what, in one attempt.
 
-Small rounds have one shard that everybody holds (all-gather). Larger ones have as many shards as members, each held
-and summed by ``replicas`` of them, dealt by rendezvous hashing (Thaler and Ravishankar, 1998) so that a
-member who comes or goes moves only its own shards (reduce-scatter, then all-gather of the sums).
+A contribution is cut into shards, and every shard has its holders. Small rounds have one shard that everybody holds
+(all-gather). Larger ones have as many shards as members, each held and summed by ``replicas`` of them, dealt by
+rendezvous hashing (Thaler and Ravishankar, 1998) so that a member who comes or goes moves only its own shards
+(reduce-scatter, then all-gather of the sums). A masked contribution has one piece more, its envelope, which all hold.
+
+What is summed has a *row* for each thing that the policy's rule may see: one for the mean of all, one for each mask
+group, or one for each contribution.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from blake3 import blake3
 
 from folkmoot.digest import Hash
+from folkmoot.round.groups import NO_BEACON, deal, neighbours
+from folkmoot.round.view import members_of
+from folkmoot.task.policy import Policy, quota
 
 __all__ = ["Plan", "make_plan", "shard_bounds"]
 
@@ -21,31 +29,101 @@ _CONTEXT = "folkmoot 2026 rendezvous v1"
 
 @dataclass(frozen=True)
 class Plan:
-    """``holders[s]`` are the member indices that hold and sum shard ``s``, ascending."""
+    """The plan of one attempt; the same for everyone who sees the same ledger."""
 
     holders: tuple[tuple[int, ...], ...]
+    """For each shard the member indices that hold and sum it, ascending."""
+    members: tuple[int, ...] = ()
+    """The snapshot."""
+    secret: bool = False
+    """Whether contributions are masked."""
+    groups: tuple[tuple[int, ...], ...] = ()
+    """The mask groups."""
+    beacon: Hash = NO_BEACON
+    """What dealt them."""
+    each: bool = False
+    """Whether the rule sees each contribution."""
+    inputs: int = 1
+    """Fewest rows that the rule can do with."""
 
     @property
     def shards(self) -> int:
         """How many shards a contribution is cut into."""
         return len(self.holders)
 
+    @property
+    def pieces(self) -> int:
+        """How many blobs a contribution is: its shards, and its envelope."""
+        return self.shards + self.secret
+
     def held_by(self, member: int) -> tuple[int, ...]:
-        """The shards that ``member`` holds, ascending."""
+        """The pieces that ``member`` holds, ascending."""
+        shards = self.summed_by(member)
+        return (*shards, self.shards) if self.secret and member in self.members else shards
+
+    def summed_by(self, member: int) -> tuple[int, ...]:
+        """The shards that ``member`` holds and sums, ascending."""
         return tuple(s for s, holders in enumerate(self.holders) if member in holders)
 
+    def holders_of(self, piece: int) -> tuple[int, ...]:
+        """Who holds a piece."""
+        return self.holders[piece] if piece < self.shards else self.members
 
-def make_plan(members: Sequence[int], parent: Hash, attempt: int, *, gather_up_to: int, replicas: int) -> Plan:
-    """The plan of one attempt; the same for everyone who sees the same ledger.
+    def group_of(self, member: int) -> tuple[int, ...]:
+        """The mask group that ``member`` was dealt to; empty if to none."""
+        return next((group for group in self.groups if member in group), ())
 
-    ``members`` is the snapshot, ascending. A new attempt deals anew, with twice the holders, until everyone holds
-    everything. So neither a bad set of holders stays, nor a contributor whom its holders cannot do without.
+    @cached_property
+    def neighbours(self) -> dict[int, tuple[int, ...]]:
+        """For each member that was dealt to a mask group, those it shares a seed with, ascending."""
+        near: dict[int, tuple[int, ...]] = {}
+        for group in self.groups:
+            near |= neighbours(self.beacon, group)
+        return near
+
+    def rows(self, survivors: int) -> tuple[tuple[int, ...], ...]:
+        """The survivors (bitmap) that are summed together, ascending in each row.
+
+        A mask group with fewer than its ``quota`` of survivors is left out: it is never unmasked.
+        """
+        alive = members_of(survivors)
+        if self.secret:
+            left = (tuple(m for m in group if m in alive) for group in self.groups)
+            return tuple(row for row, group in zip(left, self.groups, strict=True) if len(row) >= quota(len(group)))
+        return tuple((m,) for m in alive) if self.each else (alive,)
+
+
+def make_plan(
+    members: Sequence[int],
+    parent: Hash,
+    attempt: int,
+    policy: Policy,
+    *,
+    dealt: Sequence[int] = (),
+    beacon: Hash = NO_BEACON,
+) -> Plan:
+    """The plan of one attempt. ``members`` is the snapshot, ``dealt`` whom a sealed attempt is open to; both ascending.
+
+    A new attempt deals shards anew, with twice the holders, until everyone holds everything. So neither a bad set of
+    holders stays, nor a contributor whom its holders cannot do without. Mask groups are the same in every attempt at a
+    round: who could force one would else draw until it likes the deal.
     """
-    replicas <<= min(attempt, 8)
-    if len(members) <= max(gather_up_to, replicas):
-        return Plan((tuple(members),))
-    seed = parent + attempt.to_bytes(4, "big")
-    return Plan(tuple(_holders(seed, shard, members, replicas) for shard in range(len(members))))
+    everyone = tuple(members)
+    each = policy.robust != "mean" and not policy.secret
+    replicas = policy.replicas << min(attempt, 8)
+    groups = deal(beacon, dealt, _group_size(policy, beacon)) if policy.secret and dealt else ()
+    inputs = 1 if policy.grouped and beacon == NO_BEACON else policy.inputs_needed
+    if each or len(everyone) <= max(policy.gather_up_to, replicas):
+        holders: tuple[tuple[int, ...], ...] = (everyone,)
+    else:
+        seed = parent + attempt.to_bytes(4, "big")
+        holders = tuple(_holders(seed, shard, everyone, replicas) for shard in range(len(everyone)))
+    return Plan(holders, everyone, policy.secret, groups, beacon, each, inputs)
+
+
+def _group_size(policy: Policy, beacon: Hash) -> int | None:
+    """Before randomness was drawn there is nothing to deal groups by; the round that draws it has one."""
+    return policy.group_size if policy.grouped and beacon != NO_BEACON else None
 
 
 def _holders(seed: bytes, shard: int, members: Sequence[int], replicas: int) -> tuple[int, ...]:

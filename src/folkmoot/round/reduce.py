@@ -1,68 +1,252 @@
-"""From a task's contribution to shards, and from shards to the next state: what a worker and an auditor both run."""
+"""From a task's contribution to shards, and from shards to the next state: what a worker and an auditor both run.
+
+What a round sums has one *row* for each thing its rule may see: a single row where that is the mean of all, a row for
+each mask group, or for each contribution, where the policy has a robust rule.
+"""
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from folkmoot.errors import IntegrityError, TaskError
-from folkmoot.round import fixed
-from folkmoot.round.fixed import Layout
-from folkmoot.task.protocol import Context, Contribution, State, Task
+from folkmoot.privacy.clipping import clipped, clipped_words
+from folkmoot.privacy.noise import gaussian_words, sigma_in_steps
+from folkmoot.round import fixed, masks
+from folkmoot.round.fixed import Layout, Words
+from folkmoot.round.layout import masked_width
+from folkmoot.round.robust import cap, robust_mean
+from folkmoot.task.policy import Policy
+from folkmoot.task.protocol import Aggregate, Context, Contribution, State, Task
 
-__all__ = ["layout_of", "make_shards", "next_state", "sum_shards"]
+__all__ = [
+    "Made",
+    "draws",
+    "layout_of",
+    "make_contribution",
+    "make_shards",
+    "mask_shards",
+    "next_state",
+    "noised",
+    "sum_row",
+]
+
+NOISE_HEADROOM = 4
+"""Bits between the cap on a contribution and the end of its range that are left for noise."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """A contribution as integers, not yet masked; never leaves its member."""
+
+    values: Words
+    side: Words
+    norm: float
+    """L2 norm of its arrays, as sent."""
 
 
 def layout_of(task: Task, state: State) -> Layout:
     """The layout of the contributions that are due from ``state``."""
-    metrics = {name: metric.words for name, metric in task.metrics().items()}
-    return fixed.make_layout(task.schema(state), state.exponents, metrics, task.policy.bits)
+    policy = task.policy
+    if draws(policy, state):
+        return fixed.make_layout({}, {}, {}, policy.bits, cap=policy.clip, weighted=False)
+    metrics = {} if policy.noisy else {name: metric.words for name, metric in task.metrics().items()}
+    cap = policy.clip
+    if cap is not None and policy.noisy:
+        cap *= 2.0**NOISE_HEADROOM
+    schema = task.schema(_seen(policy, state))
+    return fixed.make_layout(schema, state.exponents, metrics, policy.bits, cap=cap, weighted=policy.weighted)
+
+
+def draws(policy: Policy, state: State) -> bool:
+    """Whether the round from ``state`` trains nothing: the first one of a policy with secret groups, whose commits draw
+    the randomness that deals the groups of the second. Each round deals those of the next."""
+    return policy.grouped and state.round == 0
+
+
+def _seen(policy: Policy, state: State) -> State:
+    """``state`` as the task knows it, which has no part in a round that only draws."""
+    return replace(state, round=state.round - 1) if policy.grouped else state
+
+
+def make_contribution(task: Task, state: State, data: Any, context: Context, layout: Layout) -> Made:
+    """The local contribution as integers, capped where the policy caps it.
+
+    Raises ``TaskError`` when the contribution does not fit its schema or is not finite.
+    """
+    policy = task.policy
+    if draws(policy, state):
+        return Made(np.zeros(0, dtype=np.int64), np.ones(1, dtype=np.int64), 0.0)
+    seen = _seen(policy, state)
+    metrics = task.evaluate(seen, data) if layout.metrics else {}
+    contribution = task.contribute(seen, data, replace(context, round=seen.round + 1))
+    if not isinstance(contribution, Contribution):
+        raise TaskError(f"the task's contribute must return a Contribution, not a {type(contribution).__name__}")
+    if policy.clip is not None:
+        contribution = replace(contribution, arrays=clipped(contribution.arrays, policy.clip))
+    if policy.noisy:
+        contribution = replace(contribution, weight=1)
+    values, side = fixed.quantise(contribution, metrics, layout)
+    if policy.clip is not None:
+        values = clipped_words(values, layout.exponents, layout.sizes, policy.clip)
+    squares = sum(float(np.square(array).sum()) for array in contribution.arrays.values())
+    return Made(values, side, float(np.sqrt(squares)))
+
+
+def noised(policy: Policy, made: Made, layout: Layout, seed: bytes) -> Made:
+    """``made`` with this member's share of the noise that hides members, where the policy wants it.
+
+    ``seed`` is 32 bytes: of this member and attempt alone, and secret. Raises ``TaskError`` where the steps are too
+    coarse for the noise.
+    """
+    if not policy.noisy or not layout.values:
+        return made
+    from folkmoot.privacy.accountant import check_granularity  # these bring SciPy, which most tasks do without
+    from folkmoot.privacy.budget import planned
+
+    cost = planned(policy)
+    limit = (1 << (layout.bits - 1)) - 1
+    coarsest = sigma_in_steps(cost.std, max(layout.exponents))
+    try:
+        check_granularity(coarsest, policy.honest, layout.values, cost.noise_multiplier)
+    except ValueError as error:
+        raise TaskError(f"the policy's noise cannot be added: {error}") from None
+    noise = gaussian_words(cost.std, layout.exponents, layout.sizes, seed)
+    return replace(made, values=np.clip(made.values + noise, -limit, limit))
 
 
 def make_shards(
     task: Task, state: State, data: Any, context: Context, layout: Layout, shards: int
 ) -> tuple[list[bytes], float]:
-    """The packed shards of the local contribution, and the L2 norm of its arrays.
+    """The packed shards of the local contribution, and the L2 norm of its arrays; raises as ``make_contribution``."""
+    made = make_contribution(task, state, data, context, layout)
+    return fixed.encode_shards(made.values, made.side, layout, shards), made.norm
 
-    Raises ``TaskError`` when the contribution does not fit its schema or is not finite.
+
+def mask_shards(made: Made, layout: Layout, shards: int, group: int, seeds: Sequence[tuple[int, bytes]]) -> list[bytes]:
+    """The packed shards of a contribution under its masks: ``seeds`` are pairs of sign and 16 bytes, ``group`` the size
+    of its mask group."""
+    width = masked_width(layout.bits, group)
+    values = masks.unsigned(made.values, width)
+    masks.add_masks(values, seeds, start=0)
+    side = masks.unsigned(made.side, 64)
+    masks.add_masks(side, seeds, start=0, side=True)
+    cuts = np.cumsum((0, *layout.shard_values(shards)))
+    packed = [masks.pack_bits(values[a:b], width) for a, b in itertools.pairwise(cuts)]
+    packed[0] += masks.pack_bits(side, 64)
+    return packed
+
+
+def sum_row(
+    blobs: Iterable[bytes],
+    shard: int,
+    layout: Layout,
+    shards: int,
+    group: int = 0,
+    seeds: Sequence[tuple[int, bytes]] = (),
+) -> Words:
+    """The words of one shard summed over its ``blobs``.
+
+    Where they are masked ``group`` is the size of their mask group, and the masks of ``seeds``, pairs of sign and 16
+    bytes, are taken off. Raises ``IntegrityError`` on a wrong size or none at all.
     """
-    metrics = task.evaluate(state, data) if layout.metrics else {}
-    contribution = task.contribute(state, data, context)
-    if not isinstance(contribution, Contribution):
-        raise TaskError(f"the task's contribute must return a Contribution, not a {type(contribution).__name__}")
-    values, side = fixed.quantise(contribution, metrics, layout)
-    squares = sum(float(np.square(array).sum()) for array in contribution.arrays.values())
-    return fixed.encode_shards(values, side, layout, shards), float(np.sqrt(squares))
-
-
-def sum_shards(blobs: Iterable[bytes], shard: int, layout: Layout, shards: int) -> NDArray[np.int64]:
-    """The words of one shard summed over its ``blobs``. Raises ``IntegrityError`` on a wrong size or none at all."""
-    total: NDArray[np.int64] | None = None
-    for blob in blobs:
-        if total is None:
-            total = fixed.decode_shard(blob, shard, layout, shards)
-        else:
-            fixed.add_shard(total, blob, shard, layout, shards)
-    if total is None:
+    contents = iter(blobs)
+    first = next(contents, None)
+    if first is None:
         raise IntegrityError(f"there is nothing to sum in shard {shard}")
+    everything = itertools.chain([first], contents)
+    if group:
+        return _unmasked(everything, shard, layout, shards, group, seeds)
+    total = np.zeros(layout.values_in(shard, shards) + (0 if shard else layout.side), dtype=np.int64)
+    for blob in everything:
+        fixed.add_shard(total, blob, shard, layout, shards)
     return total
 
 
+def _unmasked(
+    blobs: Iterable[bytes], shard: int, layout: Layout, shards: int, group: int, seeds: Sequence[tuple[int, bytes]]
+) -> Words:
+    width, count = masked_width(layout.bits, group), layout.values_in(shard, shards)
+    at, due = fixed.packed_bytes(count, width), layout.shard_bytes(shards, group)[shard]
+    values = masks.unsigned(np.zeros(count, dtype=np.int64), width)
+    side = np.zeros(0 if shard else layout.side, dtype=np.uint64)
+    for blob in blobs:
+        if len(blob) != due:
+            raise IntegrityError(f"shard {shard} has {len(blob)} bytes where {due} are due")
+        view = memoryview(blob)
+        values += masks.unpack_bits(view[:at], count, width)
+        if not shard:
+            side += masks.unpack_bits(view[at:], layout.side, 64)
+    off = [(-sign, seed) for sign, seed in seeds]
+    masks.add_masks(values, off, start=sum(layout.shard_values(shards)[:shard]))
+    if not shard:
+        masks.add_masks(side, off, start=0, side=True)
+    return np.concatenate([masks.signed(values, width), masks.signed(side, 64)])
+
+
 def next_state(
-    task: Task, state: State, layout: Layout, sums: Sequence[NDArray[np.int64]], members: int
+    task: Task, state: State, layout: Layout, sums: Sequence[Words], rows: Sequence[int], seed: bytes = bytes(32)
 ) -> tuple[State, Mapping[str, float]]:
     """The state after the round whose summed shards these are, and the moot's metrics of ``state`` itself.
 
-    Raises ``TaskError`` when the task's update breaks the protocol.
+    Each of ``sums`` is (rows, words); ``rows`` says how many contributions are in each row. ``seed``, the 32 bytes of
+    the round's beacon, shuffles buckets. Raises ``TaskError`` when the task's update breaks the protocol, and
+    ``IntegrityError`` where the rows are too few for the policy's rule.
     """
+    policy = task.policy
+    if draws(policy, state):
+        return replace(state, round=1), {}
     values, side = fixed.split_side(sums, layout, len(sums))
-    aggregate, words = fixed.aggregate(values, side, layout, members)
-    metrics = {name: metric.value(words[name]) for name, metric in task.metrics().items()}
-    new = task.update(state, aggregate)
-    if not isinstance(new, State) or new.round != state.round + 1:
+    total = side.sum(axis=0)
+    if policy.weighted:
+        aggregate = fixed.aggregate(values[0], total, layout, rows[0])
+    else:
+        aggregate = _alike(policy, values, total, layout, rows, seed)
+    new = task.update(_seen(policy, state), aggregate)
+    seen = _seen(policy, state).round + 1
+    if not isinstance(new, State) or new.round != seen:
         raise TaskError("the task's update must return a State whose round is one more than its parent's")
-    return replace(new, exponents=fixed.next_exponents(side, layout, members)), metrics
+    exponents = fixed.next_exponents(total, layout, sum(rows))
+    return replace(new, round=state.round + 1, exponents=exponents), _measured(task, side, layout)
+
+
+def _alike(policy: Policy, values: Words, total: Words, layout: Layout, rows: Sequence[int], seed: bytes) -> Aggregate:
+    """The aggregate where each member counts as every other, whatever number of examples it tells."""
+    steps = np.repeat([2.0**exponent for exponent in layout.exponents], layout.sizes)
+    vectors = values.astype(np.float64) * steps / np.array(rows, dtype=np.float64)[:, None]
+    if policy.clip is not None and not policy.noisy:
+        vectors = cap(vectors, policy.clip)
+    mean = robust_mean(vectors, policy.robust, policy.faults, mix=policy.mix, seed=seed)
+    # a number that nobody can check counts for nothing here; kept within what honest members could have told
+    weight = min(max(int(total[0]), sum(rows)), sum(rows) << 40)
+    return Aggregate(fixed.arrays_of(mean, layout), weight, sum(rows))
+
+
+def _measured(task: Task, side: Words, layout: Layout) -> dict[str, float]:
+    """The moot's metrics: of the summed words, or, where a rule withstands liars, the median of the rows' own."""
+    known, rows = task.metrics(), side if task.policy.robust != "mean" else side.sum(axis=0, keepdims=True)
+    found: dict[str, list[float]] = {name: [] for name, _ in layout.metrics}
+    for row in rows:
+        for name, words in fixed.metric_words(row, layout).items():
+            found[name].append(_value(known[name], words))
+    return {name: _middle(values) for name, values in found.items()}
+
+
+def _value(metric: Any, words: Words) -> float:
+    try:
+        with np.errstate(all="ignore"):
+            return float(metric.value(words))
+    except (ArithmeticError, ValueError):
+        return math.nan  # a liar's words may be none that any data gives
+
+
+def _middle(values: Sequence[float]) -> float:
+    good = sorted(value for value in values if math.isfinite(value))
+    if not good:
+        return math.nan
+    return (good[(len(good) - 1) // 2] + good[len(good) // 2]) / 2 if len(values) > 1 else good[0]

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from folkmoot.digest import HASH_BYTES
 from folkmoot.errors import IntegrityError
+from folkmoot.round.groups import sign
 
 __all__ = ["KEY_BYTES", "MAX_INDEX", "SEED_BYTES", "Secrets", "agree", "mask_context"]
 
@@ -117,11 +118,6 @@ class Secrets:
     def _pair_seed(self, other: int) -> bytes:
         low, high = sorted((self.me, other))
         return _derive(self.shared(other), b"pair mask", self.context, (low, high), SEED_BYTES)
-
-
-def sign(dealer: int, target: int) -> int:
-    """Whether ``dealer`` adds (1) or takes off (-1) the mask of the seed it shares with ``target``; it adds its own."""
-    return 1 if dealer <= target else -1
 
 
 def _derive(secret: bytes, purpose: bytes, context: bytes, members: Sequence[int], length: int) -> bytes:

@@ -18,14 +18,14 @@ RULES: Mapping[str, Callable[[int], int]] = {
     "krum": lambda f: 2 * f + 3,
     "multi-krum": lambda f: 2 * f + 3,
 }
-"""For each rule that makes the aggregate, the fewest inputs (contributions, or groups of them) that withstand ``f`` liars."""
+"""For each rule that makes the aggregate, the fewest inputs (contributions, or groups) that withstand ``f`` liars."""
 
 MIXES: Mapping[str, Callable[[int], int]] = {
     "none": lambda f: 1,
     "nearest-neighbours": lambda f: 2 * f + 1,
     "buckets": lambda f: 4 * f + 1,
 }
-"""What is done with a rule's inputs first, and the fewest of them for ``f`` liars: buckets of two halve their number."""
+"""What is done with a rule's inputs first, and the fewest of them for ``f`` liars: buckets of two halve the number."""
 
 SECRECY = ("public", "sums")
 UNITS = ("member", "record")
@@ -71,8 +71,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     secrecy: str = "public"
     """``"public"``: members see each other's contributions. ``"sums"``: they see sums only, of all or of groups."""
     robust: str = "mean"
-    """The rule that makes the aggregate, a key of ``RULES``. The mean counts each member by its number of examples; every
-    other rule counts each alike, for a number can be lied about."""
+    """The rule that makes the aggregate, a key of ``RULES``. The mean counts each member by its number of examples;
+    every other rule counts each alike, for a number can be lied about."""
     mix: str = "none"
     """What is done with the rule's inputs first, a key of ``MIXES``."""
     faults: int = 0
@@ -81,14 +81,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Under ``sums`` with a rule other than the mean: members to a group, whose mean is what the rule sees."""
     clip: float | None = None
     """Cap on the L2 norm of a contribution. Each member scales its own down to it, and everyone scales down what comes
-    in above it: a contribution, or under ``sums`` a group's mean. It fixes the step of quantisation, so nobody votes."""
+    in above it: a contribution, or under ``sums`` a group's mean. It fixes the step of quantisation: nobody votes."""
     epsilon: float | None = None
     """Differential privacy: what all rounds together may cost each ``privacy_unit``. ``None``: no noise is added."""
     delta: float = 1e-5
     """The probability with which epsilon may not hold."""
     privacy_unit: str = "member"
-    """``"member"``: noise on the sum hides whether a whole member took part. ``"record"``: each member's own training hides
-    whether any one record was in its data."""
+    """``"member"``: noise on the sum hides whether a whole member took part. ``"record"``: each member's own training
+    hides whether any one record was in its data."""
     record_clip: float = 1.0
     """For the unit ``record``: cap on the L2 norm of one record's gradient."""
 
@@ -181,9 +181,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         groups, needed = self.min_members // self.group_size, self.inputs_needed
         if groups < needed:
             raise ValueError(
-                f"policy.min_members is {self.min_members}, which makes {groups} groups of {self.group_size}; {self._rule}"
-                f" withstands {self.faults} liars among {needed} groups or more, so {needed * self.group_size} members."
-                " With fewer, choose secrecy='public' (robust, not secret) or robust='mean' (secret, not robust)"
+                f"policy.min_members is {self.min_members}, which makes {groups} groups of {self.group_size};"
+                f" {self._rule} withstands {self.faults} liars among {needed} groups or more, so"
+                f" {needed * self.group_size} members. With fewer, choose secrecy='public' (robust, not secret)"
+                " or robust='mean' (secret, not robust)"
             )
 
     def _check_noise(self) -> None:

@@ -1,0 +1,124 @@
+"""Mask seeds on their way between peers: told once the ledger has fixed who survived, asked for when missed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from folkmoot.errors import FolkmootError, IntegrityError, NetworkError, ProtocolError
+from folkmoot.network.messages import Message
+from folkmoot.peer.context import PeerContext
+from folkmoot.peer.exchange import Exchange
+from folkmoot.peer.messages import Ack, Seeds, SeedsKnown, SeedsWanted, Unavailable, bitmap
+from folkmoot.round import events as ev
+from folkmoot.round.events import Event, Key
+from folkmoot.round.machine import RoundMachine
+from folkmoot.round.masking import Masking
+
+__all__ = ["Unmasking"]
+
+
+class Unmasking:
+    """What one task's session tells and learns of mask seeds. The machine hears of those that fit, through ``feed``.
+
+    Nothing is told before the ledger shows the survivors, nor for others than it shows. Of this member's own
+    contribution the journal remembers for whom it was let go, over restarts too.
+    """
+
+    def __init__(
+        self, peer: PeerContext, machine: RoundMachine, exchange: Exchange, feed: Callable[[Event], None]
+    ) -> None:
+        self._peer = peer
+        self._machine = machine
+        self._exchange = exchange
+        self._feed = feed
+
+    # ---- out ---------------------------------------------------------------------------------------------------
+
+    async def release(self, action: ev.Release, dataset: int) -> None:
+        """Tell everyone the own seeds that may be known."""
+        masking = self._masking(action.key, action.survivors)
+        if not self._peer.journal.release(action.key, action.survivors, dataset):
+            raise ProtocolError(
+                "the ledger shows other survivors than it did; the own mask seeds are not told for both"
+            )
+        seeds = masking.release(action.survivors)
+        self._feed(ev.SeedsHeld(action.key, self._peer.index, seeds))
+        task, round, attempt = action.key
+        survivors = bitmap(action.survivors)
+        message = Seeds(task=task, round=round, attempt=attempt, survivors=survivors, seeds=seeds)
+        told = await asyncio.gather(*(self._peer.tell(to, message) for to in action.to), return_exceptions=True)
+        for error in told:  # who did not hear it will ask
+            if isinstance(error, BaseException) and not isinstance(error, NetworkError):
+                raise error
+
+    async def ask(self, action: ev.AskSeeds) -> None:
+        """Ask who may know, and put together what they know."""
+        await asyncio.gather(*(self._ask_one(source, action) for source in action.sources))
+
+    async def _ask_one(self, source: int, action: ev.AskSeeds) -> None:
+        task, round, attempt = action.key
+        survivors = bitmap(action.survivors)
+        wanted = SeedsWanted(task=task, round=round, attempt=attempt, survivors=survivors, dealers=action.dealers)
+        try:
+            reply, _ = await self._peer.ask(source, wanted)
+            if isinstance(reply, SeedsKnown):
+                self._learn(source, action, reply)
+        except FolkmootError as error:
+            self._peer.log("no seeds", source=source, error=str(error))
+
+    def _learn(self, source: int, action: ev.AskSeeds, known: SeedsKnown) -> None:
+        """Take what a member told, as far as it fits what the dealers committed to."""
+        for dealer in action.dealers:
+            if self._machine.key != action.key:
+                return
+            try:
+                seeds = self._checked(source, dealer, action, known)
+            except IntegrityError as error:
+                self._peer.log("wrong seeds", source=source, dealer=dealer, error=str(error))
+                continue
+            if seeds is not None:
+                self._feed(ev.SeedsHeld(action.key, dealer, seeds))
+
+    def _checked(self, source: int, dealer: int, action: ev.AskSeeds, known: SeedsKnown) -> dict[int, bytes] | None:
+        """The seeds of ``dealer`` that follow from a member's word and those before it, if they do."""
+        masking = self._masking(action.key, action.survivors)
+        if dealer in known.seeds:
+            return masking.take_seeds(dealer, action.survivors, known.seeds[dealer])
+        return masking.take_shares(source, dealer, action.survivors, known.shares.get(dealer, {}))
+
+    # ---- in ----------------------------------------------------------------------------------------------------
+
+    def take(self, member: int, message: Seeds) -> Message:
+        """A survivor's word on its own seeds. Raises ``IntegrityError`` when they are not what it committed to."""
+        survivors = int.from_bytes(message.survivors, "big")
+        seeds = self._masking(message.key, survivors).take_seeds(member, survivors, message.seeds)
+        if seeds is None:
+            return Unavailable("that contribution is not here")
+        self._feed(ev.SeedsHeld(message.key, member, seeds))
+        return Ack()
+
+    def answer(self, message: SeedsWanted) -> Message:
+        """The seeds that are known here, and this member's shares of the others."""
+        survivors = int.from_bytes(message.survivors, "big")
+        masking = self._masking(message.key, survivors)
+        seeds: dict[int, dict[int, bytes]] = {}
+        shares: dict[int, dict[int, bytes]] = {}
+        for dealer in message.dealers:
+            if known := self._machine.seeds_of(dealer):
+                seeds[dealer] = dict(known)
+            elif held := masking.shares(dealer, survivors):
+                shares[dealer] = held
+        return SeedsKnown(seeds=seeds, shares=shares)
+
+    def _masking(self, key: Key, survivors: int) -> Masking:
+        """The masks of the attempt, for the survivors that this peer itself sees on the ledger.
+
+        Raises ``NetworkError`` when they are not fixed here yet, ``ProtocolError`` when they are others.
+        """
+        masking = self._exchange.masking
+        if self._machine.key != key or masking is None or not self._machine.survivors:
+            raise NetworkError("the survivors of that attempt are not fixed here")
+        if survivors != self._machine.survivors:
+            raise ProtocolError("the ledger shows other survivors of that attempt")
+        return masking
