@@ -31,10 +31,10 @@ from numpy.typing import NDArray
 from benchmarks.flower import Cost, flower_cost
 from benchmarks.report import Row, print_rows
 from folkmoot.round.envelope import Envelope, seal
-from folkmoot.round.groups import neighbours, released
+from folkmoot.round.groups import neighbours, released, sign
 from folkmoot.round.masks import add_masks, pack_bits, signed, unpack_bits, unsigned
 from folkmoot.round.plan import shard_bounds
-from folkmoot.round.seeds import Secrets, agree, mask_context, sign
+from folkmoot.round.seeds import Secrets, agree, mask_context
 from folkmoot.task.policy import share_threshold
 
 BITS = 16

@@ -6,7 +6,8 @@ import pytest
 from mask_group import BEACON, FIELDS, Group, context_of, exchange_public, exchange_secret, secrets_of
 
 from folkmoot.errors import IntegrityError
-from folkmoot.round.seeds import MAX_INDEX, Secrets, agree, mask_context, sign
+from folkmoot.round.groups import sign
+from folkmoot.round.seeds import MAX_INDEX, Secrets, agree, mask_context
 
 MEMBERS = (0, 3, 4, 9)
 CHANGES: dict[str, object] = {
