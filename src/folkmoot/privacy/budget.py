@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from folkmoot.privacy.accountant import calibrate_dpsgd, calibrate_gaussian, dpsgd_epsilon, gaussian_epsilon
 from folkmoot.task.policy import Policy
 
-__all__ = ["Cost", "Training", "affordable", "planned", "spent", "trains_privately"]
+__all__ = ["Cost", "Training", "affordable", "noise_multiplier", "planned", "spent", "trains_privately"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def planned(policy: Policy, training: Training | None = None) -> Cost:
 
     Raises ``ValueError`` if it is missing, or where no noise is enough.
     """
-    multiplier = _multiplier(policy, training)
+    multiplier = noise_multiplier(policy, training)
     if not multiplier:
         std = 0.0
     elif policy.privacy_unit == "member":
@@ -99,7 +99,7 @@ def spent(policy: Policy, releases: int, training: Training | None = None) -> fl
     """The epsilon of ``releases`` with the noise planned for all rounds; 0 for none, ``inf`` for some without noise."""
     if releases <= 0:
         return 0.0
-    multiplier = _multiplier(policy, training)
+    multiplier = noise_multiplier(policy, training)
     if not multiplier:
         return math.inf
     if policy.privacy_unit == "member":
@@ -116,7 +116,11 @@ def affordable(policy: Policy, releases: int, limit: float, training: Training |
     return spent(policy, releases + 1, training) <= limit
 
 
-def _multiplier(policy: Policy, training: Training | None) -> float:
+def noise_multiplier(policy: Policy, training: Training | None = None) -> float:
+    """The multiplier that holds all of the policy's rounds to its epsilon; 0 for a policy without noise.
+
+    Raises as `planned`, which takes longer: it also computes what is really spent.
+    """
     if policy.epsilon is None:
         return 0.0
     if policy.privacy_unit == "member":

@@ -19,7 +19,7 @@ import numpy as np
 from blake3 import blake3
 from numpy.typing import NDArray
 
-from folkmoot.privacy.budget import Training, planned
+from folkmoot.privacy.budget import Training, noise_multiplier
 from folkmoot.privacy.noise import BitStream, sigma_in_steps
 from folkmoot.task.policy import Policy
 
@@ -45,7 +45,7 @@ class PrivateSteps:
     def __init__(self, policy: Policy, training: Training, seed: bytes, inputs: Iterable[NDArray[np.generic]]) -> None:
         self.training = training
         self.clip = policy.record_clip
-        multiplier = planned(policy, training).noise_multiplier
+        multiplier = noise_multiplier(policy, training)
         self._sigma = sigma_in_steps(multiplier * (1.0 + MARGIN), -LATTICE)
         key = blake3(seed, derive_key_context=_CONTEXT)
         for array in inputs:
