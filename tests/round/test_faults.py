@@ -15,7 +15,8 @@ from faults import Fault, Moot, Schedule, judge_safety
 
 from folkmoot.digest import blob_hash
 from folkmoot.round.plan import make_plan
-from folkmoot.task import Policy
+from folkmoot.round.view import members_of
+from folkmoot.task import Policy, read_state
 
 PLAIN = [kind for kind in Fault if not kind.about_masks]
 PAIRS = list(itertools.combinations(PLAIN, 2))
@@ -237,3 +238,69 @@ def test_when_all_holders_of_a_shard_are_dead_the_others_sum_it_in_the_same_atte
     judge_safety(bereft)
     assert bereft.ledger.finals[0].attempt == 0
     assert bereft.ledger.finals[0].survivors.bit_count() == 9
+
+
+# ---- sums of groups, and a rule over them -----------------------------------------------------------------------
+
+
+def grouped(
+    members: int, chance: int = 0, liars: frozenset[int] = frozenset(), lies: frozenset[str] = frozenset()
+) -> Moot:
+    """A moot whose rule sees three secret groups or more."""
+    policy = Policy(
+        rounds=4,
+        min_members=12,
+        start_members=members,
+        secrecy="sums",
+        robust="trimmed-mean",
+        faults=1,
+        clip=20.0,
+        train_seconds=12,
+        exchange_seconds=6,
+        final_seconds=8,
+    )
+    return Moot(Random(chance), policy, members, liars, lies)
+
+
+def test_the_first_round_draws_the_randomness_that_deals_the_groups_of_the_second() -> None:
+    calm = grouped(13)
+    assert calm.run(120) < 60
+    judge_safety(calm)
+    disk = calm.peers[0].disk.blobs
+    first = read_state(disk[calm.ledger.finals[0].model])
+    assert all(not array.any() for array in first.arrays.values()), "nothing was trained"
+    assert read_state(disk[calm.ledger.finals[1].model]).arrays["w"].any()
+    deals = set()
+    for before, final in itertools.pairwise(calm.ledger.finals):
+        plan = make_plan(range(13), final.parent, 0, calm.policy, dealt=members_of(final.dealt), beacon=before.inputs)
+        assert sorted(map(len, plan.groups)) == [4, 4, 5]
+        deals.add(plan.groups)
+    assert len(deals) == 3, "every round deals anew"
+
+
+def test_a_group_that_loses_one_is_summed_without_it_and_one_that_loses_two_not_at_all() -> None:
+    for seed in range(3):
+        torn = grouped(16, chance=seed)
+        while not (torn.ledger.view().round == 3 and torn.ledger.view().committed):
+            torn.run(0.1)
+        view = torn.ledger.view()
+        plan = make_plan(range(16), view.parent, 0, torn.policy, dealt=members_of(view.dealt), beacon=view.beacon)
+        gone = (*plan.groups[0][:2], plan.groups[1][0])
+        for member in gone:
+            torn.peers[member].crash()
+        assert torn.run(200) < 200
+        judge_safety(torn)
+        final = torn.ledger.finals[2]
+        assert len(plan.rows(final.survivors)) >= 3
+        assert not any(
+            member in row for member in gone for row in plan.rows(final.survivors) if not final.survivors >> member & 1
+        )
+
+
+@pytest.mark.parametrize(
+    "lie", ["wrong seeds", "wrong shares", "bad boxes", "late contribution", "no seeds", "wrong model"]
+)
+def test_a_liar_among_the_groups_costs_time_and_nothing_else(lie: str) -> None:
+    troubled = grouped(14, liars=frozenset({3}), lies=frozenset({lie}))
+    assert troubled.run(600) < 600, troubled.story()
+    judge_safety(troubled)
