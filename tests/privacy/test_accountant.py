@@ -141,7 +141,6 @@ def test_nothing_costs_nothing_and_no_noise_costs_everything() -> None:
 
 def test_an_epsilon_that_promises_nothing_still_gets_some_noise() -> None:
     assert calibrate_gaussian(1e9, 1e-5, 10) == calibrate_gaussian(100.0, 1e-5, 10) > 0.1
-    assert calibrate_dpsgd(1e9, 1e-5, 0.5, 10) == calibrate_dpsgd(100.0, 1e-5, 0.5, 10) > 0.1
     assert dpsgd_epsilon(0.05, 0.5, 10, 1e-5) > 400
 
 
@@ -163,7 +162,10 @@ def test_numbers_that_cannot_be_are_refused(make, message) -> None:  # type: ign
         make()
 
 
-def test_budgets_import_neither_numpy_nor_the_accounting_library_before_they_are_asked() -> None:
-    code = "import folkmoot.privacy.budget, sys; print({'numpy', 'scipy', 'dp_accounting'} & set(sys.modules))"
+@pytest.mark.parametrize(
+    ("room", "heavy"), [("privacy.budget", "numpy scipy dp_accounting"), ("learn", "scipy dp_accounting opacus")]
+)
+def test_the_accounting_library_is_not_imported_before_it_is_asked(room: str, heavy: str) -> None:
+    code = f"import folkmoot.{room}, sys; print(set({heavy.split()!r}) & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"

@@ -122,7 +122,7 @@ def attack_on_training(batch_size: int | None, epsilon: float, trials: int) -> t
 
 @pytest.mark.parametrize(("batch_size", "epsilon"), [(None, 4.0), (4, 4.0)])
 def test_private_training_tells_no_more_of_a_record_than_is_claimed(batch_size: int | None, epsilon: float) -> None:
-    claimed, found = attack_on_training(batch_size, epsilon, trials=1500)
+    claimed, found = attack_on_training(batch_size, epsilon, trials=1000)
     print(f"training, batches of {batch_size}: claimed {claimed:.2f}, found {found:.2f}")
     assert 0.1 * claimed < found < claimed
 
@@ -136,7 +136,7 @@ def test_the_same_attack_breaks_training_with_too_little_noise(monkeypatch: pyte
 
     for part in (10, 1 << 40):
         monkeypatch.setattr(BitStream, "gaussian", thinned(part))
-        claimed, found = attack_on_training(None, 1.0, trials=600)
+        claimed, found = attack_on_training(None, 1.0, trials=400)
         print(f"training, 1/{part} of the noise: claimed {claimed:.2f}, found {found:.2f}")
         assert found > 2 * claimed
 

@@ -1,7 +1,10 @@
 import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from folkmoot.privacy.__main__ import member_rows, record_rows
 from folkmoot.privacy.budget import Training, affordable, planned, spent, trains_privately
 from folkmoot.task.policy import Policy
 
@@ -84,3 +87,8 @@ def test_the_cost_of_records_needs_their_number() -> None:
         Training(records=0)
     with pytest.raises(ValueError, match="batch_size is -1"):
         Training(records=1, batch_size=-1)
+
+
+@pytest.mark.parametrize("rows", [member_rows, pytest.param(record_rows, marks=pytest.mark.long)])
+def test_the_tables_in_the_documentation_are_what_its_command_prints(rows: Callable[[], Iterator[str]]) -> None:
+    assert "\n".join(rows()) in (Path(__file__).parents[2] / "docs" / "privacy.md").read_text()

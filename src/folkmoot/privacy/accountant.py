@@ -154,11 +154,10 @@ def _smallest(enough: Callable[[float], bool], epsilon: float, start: float = 1.
         high *= 2
         if high > _MOST_NOISE * _THOUSANDTH:
             raise ValueError(f"no noise gives an epsilon of {epsilon:g}; choose a larger one, or fewer rounds")
-    low, down = 0, high // 2
-    # Down by halves first: far below what is enough, numbers are large and take long.
-    while down and enough(down / _THOUSANDTH):
-        high, down = down, down // 2
-    low = down
+    # Down by eighths first: far below what is enough, epsilons are large and take long.
+    low = high - -(-high // 8)
+    while low and enough(low / _THOUSANDTH):
+        high, low = low, low - -(-low // 8)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle / _THOUSANDTH) else (middle, high)

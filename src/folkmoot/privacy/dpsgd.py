@@ -85,7 +85,7 @@ def clip_factors(norms: Array, clip: float) -> Array:
 
     A gradient that is not finite counts as nothing, with the factor 0: an error would tell that such a record is there.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         factors: Array = np.minimum(1.0, clip / norms)
     factors[~np.isfinite(norms)] = 0.0
     return factors
