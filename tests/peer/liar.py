@@ -115,8 +115,15 @@ class Liar:
         """The message that opens the commit."""
         told = reveal or made.reveal
         key = made.key
+        digest = statements.reveal_digest(self.client.domain, *key, told.salt, contribution_root(told.shards))
         return Push(
-            task=key.task, round=key.round, attempt=key.attempt, salt=told.salt, shards=told.shards, carried=(0,)
+            task=key.task,
+            round=key.round,
+            attempt=key.attempt,
+            salt=told.salt,
+            shards=told.shards,
+            signature=statements.sign(bytes(self.home.identity.account.key), digest),
+            carried=(0,),
         )
 
     def holding(self, made: Made, contributors: int, key: bytes | None = None) -> Holding:

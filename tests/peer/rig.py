@@ -189,17 +189,17 @@ class Rig:
             self.until(f"{name} has all blobs of task {task}", lambda missing=missing: not any(missing()))
 
     def missing_blobs(self, name: str, finals: Sequence[Final]) -> Callable[[], Iterator[Hash]]:
-        from folkmoot.round.commitment import decode_inputs
+        from folkmoot.round.commitment import decode_hashes, reveals_in
 
         store = self.homes[name].store()
 
         def look() -> Iterator[Hash]:
             for final in finals:
                 yield from (blob for blob in (final.model, final.inputs, final.aggregate) if not store.has(blob))
-                if store.has(final.inputs):
-                    reveals = decode_inputs(store.get(final.inputs)).values()
-                    if all(len(reveal.shards) == 1 for reveal in reveals):
-                        yield from (r.shards[0] for r in reveals if not store.has(r.shards[0]))
+                if store.has(final.inputs) and store.has(final.aggregate):
+                    reveals = reveals_in(store.get(final.inputs)).values()
+                    if len(decode_hashes(store.get(final.aggregate))) == 1:
+                        yield from (blob for r in reveals for blob in r.shards if not store.has(blob))
 
         return look
 

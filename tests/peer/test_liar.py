@@ -100,10 +100,25 @@ async def signs_a_model_of_its_own(liar: Liar, made: Made) -> None:
         liar.client.finalise(*made.key, model, model, model, {liar.me: told.signature})
 
 
+async def signs_two_outcomes(liar: Liar, made: Made) -> None:
+    await tells_the_truth(liar, made)
+    await wait_for_freeze(liar, made)
+    for model in (b"\x11" * 32, b"\x22" * 32):
+        await liar.all(lambda to, model=model: liar.model(made, ANYONE, model))
+
+
 async def speaks_out_of_turn(liar: Liar, made: Made) -> None:
     """Answers nobody asked for, sums of shards that do not exist, words on rounds to come, and a long silence."""
     task, round, attempt = made.key
-    late = Push(task=task, round=round + 7, attempt=0, salt=bytes(32), shards=(bytes(32),), carried=(0,))
+    late = Push(
+        task=task,
+        round=round + 7,
+        attempt=0,
+        salt=bytes(32),
+        shards=(bytes(32),),
+        signature=bytes(65),
+        carried=(0,),
+    )
     await liar.all(lambda to: Shown(salt=bytes(32), shards=(bytes(32),), carried=()))
     await liar.all(lambda to: Ack())
     await liar.all(lambda to: Sums(task=task, round=round, attempt=attempt, sums={200: bytes(32)}))
@@ -126,8 +141,6 @@ CASES = [
     Case(falls_silent, False),
     Case(shows_it_to_one_member_only, None),
     Case(sends_each_something_else_than_it_committed, False, 3),
-    Case(sends_two_blobs_for_one_commit, None, 2),
-    Case(opens_its_commit_with_another_salt, False, 3),
     Case(shows_its_wrong_shape, False, 3, wrong_shape),
     Case(shows_its_weight, False, 3, boastful),
     Case(says_it_holds_nothing_and_what_no_one_committed, True),
@@ -136,6 +149,14 @@ CASES = [
     Case(speaks_out_of_turn, False, 3),
     Case(tells_the_truth, True),
 ]
+
+
+EXPELLED_FOR = [
+    Case(sends_two_blobs_for_one_commit, None, 2),
+    Case(opens_its_commit_with_another_salt, False, 3),
+    Case(signs_two_outcomes, True),
+]
+"""What proves itself: the liar's own signature, held against its commit or against another of its signatures."""
 
 
 def test_whatever_one_of_four_does_the_honest_three_finish_with_one_model(tmp_path: Path) -> None:
@@ -166,3 +187,31 @@ def finish(folder: Path, cases: list[Case]) -> None:
         for name in NAMES[:-1]:
             assert moot.verify(name).models == {task: model}
             assert not [r for r in moot.log(name) if "internal error" in str(r.get("message"))]
+
+
+@pytest.mark.parametrize("case", EXPELLED_FOR, ids=lambda case: case.then.__name__)
+def test_who_proves_itself_a_liar_is_named_on_the_ledger_and_out_of_the_rounds_that_follow(
+    tmp_path: Path, case: Case
+) -> None:
+    """defence: Tribunal.accuse; without it the liar takes part to the end."""
+    source = rig.tiny_task(tmp_path / "task.py", rounds=4, start_members=4, train_seconds=4, exchange_seconds=1)
+    data = rig.tiny_data(tmp_path, NAMES)
+    with rig.moot(tmp_path / "moot", NAMES, start=False) as moot:
+        moot.start(*NAMES[:-1])
+        task = moot.offer(source, data, grant=False)
+        lie = Lie(case.commits, case.then)  # type: ignore[arg-type]
+        honest = Lie(as_it_is, tells_the_truth)  # type: ignore[arg-type]
+        liar = Liar(moot, "liar", task, [lie, honest, honest, honest])
+        moot.grant(task, *NAMES)
+        asyncio.run(asyncio.wait_for(liar.run(), rig.PATIENCE))
+        model = moot.finish(task)
+        (expulsion,) = moot.client().expulsions(task)
+        assert (expulsion.member, moot.client().task(task).barred) == (3, 0b1000)
+        assert all(final.survivors == 0b111 for final in moot.finals(task)[2:])
+        with pytest.raises(LedgerRefused, match="expelled from this task"):
+            moot.grant(task, "liar")
+        # The proof lies in every honest store, and whoever replays the history checks it.
+        moot.filled(task)
+        report = moot.verify(*NAMES[:-1])
+        assert (report.models, report.expelled) == ({task: model}, 1)
+        assert any("barred" in error for name in NAMES[:-1] for error in moot.peer_status(name).errors)

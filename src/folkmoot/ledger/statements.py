@@ -25,6 +25,7 @@ __all__ = [
     "model_digest",
     "recover",
     "reveal_digest",
+    "seeds_digest",
     "sign",
     "voucher_digest",
 ]
@@ -42,6 +43,7 @@ _MODEL_TYPE = keccak(
 )
 _EXPULSION_TYPE = keccak(b"Expulsion(uint256 task,uint256 member,bytes32 evidence)")
 _REVEAL_TYPE = keccak(b"Reveal(uint256 task,uint256 round,uint256 attempt,bytes32 salt,bytes32 root)")
+_SEEDS_TYPE = keccak(b"Seeds(uint256 task,uint256 round,uint256 attempt,uint256 survivors,bytes32 root)")
 _HALF_ORDER = 0x7FFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFF_5D576E73_57A4501D_DFE92F46_681B20A0
 
 
@@ -95,6 +97,14 @@ def reveal_digest(domain: Domain, task: int, round: int, attempt: int, salt: byt
     The contract never sees it. Whoever was shown something that does not open the commit can prove it to others.
     """
     return _digest(domain, _REVEAL_TYPE, *map(_word, (task, round, attempt)), _hash(salt), _hash(root))
+
+
+def seeds_digest(domain: Domain, task: int, round: int, attempt: int, survivors: int, root: bytes) -> bytes:
+    """32 bytes that a member signs under the mask seeds it tells for these ``survivors``; ``root`` is their hash.
+
+    The contract never sees it, as with ``reveal_digest``.
+    """
+    return _digest(domain, _SEEDS_TYPE, *map(_word, (task, round, attempt, survivors)), _hash(root))
 
 
 def sign(key: bytes, digest: bytes) -> bytes:

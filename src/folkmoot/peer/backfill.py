@@ -16,7 +16,7 @@ from folkmoot.digest import Hash
 from folkmoot.errors import FolkmootError, IntegrityError, NetworkError, StoreError
 from folkmoot.ledger.records import Final
 from folkmoot.peer.context import PeerContext
-from folkmoot.round.commitment import MAX_RECORD, decode_hashes, decode_inputs
+from folkmoot.round.commitment import MAX_RECORD, decode_hashes, reveals_in
 
 __all__ = ["Backfill", "collect", "round_blobs"]
 
@@ -41,11 +41,13 @@ def round_blobs(peer: PeerContext, final: Final) -> Iterator[tuple[Hash, int]]:
     if not (peer.store.has(final.inputs) and peer.store.has(final.aggregate)):
         return
     sums = decode_hashes(peer.store.get(final.aggregate))
+    reveals = reveals_in(peer.store.get(final.inputs)).values()
     if len(sums) > 1:
-        # Each contribution lies in pieces on several disks, and one peer never has it whole.
+        # Each contribution lies in pieces on several disks, and one peer never has it whole; but its envelope all have.
         yield from ((name, SHARD_LIMIT) for name in sums)
+        yield from ((name, SHARD_LIMIT) for reveal in reveals for name in reveal.shards[len(sums) :])
         return
-    for reveal in decode_inputs(peer.store.get(final.inputs)).values():
+    for reveal in reveals:
         yield from ((name, SHARD_LIMIT) for name in reveal.shards)
 
 
@@ -132,6 +134,8 @@ async def collect(peer: PeerContext, in_use: Iterable[Hash]) -> int:
     for record in await peer.ledger(peer.moot.tasks):
         view = await peer.ledger(peer.moot.round_view, record.id)
         needed |= {record.bundle, record.genesis, view.parent}
+        if record.barred:
+            needed |= {e.evidence for e in await peer.ledger(peer.moot.expulsions, record.id)}
         for final in await peer.ledger(peer.moot.finals, record.id):
             needed |= {final.inputs, final.aggregate}
             states.append(final.model)
@@ -156,7 +160,7 @@ def _behind(peer: PeerContext, final: Final) -> list[Hash]:
     found: list[Hash] = []
     try:
         if peer.store.has(final.inputs):
-            reveals = decode_inputs(peer.store.get(final.inputs)).values()
+            reveals = reveals_in(peer.store.get(final.inputs)).values()
             found += [shard for reveal in reveals for shard in reveal.shards]
         if peer.store.has(final.aggregate):
             sums = decode_hashes(peer.store.get(final.aggregate))

@@ -23,7 +23,8 @@ from folkmoot.peer.home import Home
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.journal import Journal
 from folkmoot.peer.log import Log
-from folkmoot.round.events import Key, Statement
+from folkmoot.round.commitment import contribution_root
+from folkmoot.round.events import Key, Reveal, Statement
 from folkmoot.round.machine import Timing
 from folkmoot.round.masking import Masking, Place
 from folkmoot.round.plan import Plan
@@ -136,6 +137,33 @@ class PeerContext:
     def sign_model(self, key: Key, statement: Statement) -> bytes:
         """65 bytes: this member's signature on the outcome of an attempt."""
         return self._sign(self._model_digest(key, statement))
+
+    def sign_reveal(self, key: Key, reveal: Reveal) -> bytes:
+        """65 bytes: this member's signature under what it shows."""
+        return self._sign(self._reveal_digest(key, reveal))
+
+    def check_reveal(self, member: int, key: Key, reveal: Reveal, signature: bytes) -> None:
+        """Raise ``IntegrityError`` unless ``member`` signed that."""
+        self._check(member, self._reveal_digest(key, reveal), signature)
+
+    def _reveal_digest(self, key: Key, reveal: Reveal) -> bytes:
+        return statements.reveal_digest(self._domain, *key, reveal.salt, contribution_root(reveal.shards))
+
+    def sign_seeds(self, key: Key, survivors: int, root: Hash) -> bytes:
+        """65 bytes: this member's signature under mask seeds, whose hash is ``root``."""
+        return self._sign(statements.seeds_digest(self._domain, *key, survivors, root))
+
+    def check_seeds(self, member: int, key: Key, survivors: int, root: Hash, signature: bytes) -> None:
+        """Raise ``IntegrityError`` unless ``member`` signed that."""
+        self._check(member, statements.seeds_digest(self._domain, *key, survivors, root), signature)
+
+    def sign_expulsion(self, task: int, member: int, evidence: Hash) -> bytes:
+        """65 bytes: this member's signature that this evidence bars ``member`` from ``task``."""
+        return self._sign(statements.expulsion_digest(self._domain, task, member, evidence))
+
+    def check_expulsion(self, signer: int, task: int, member: int, evidence: Hash, signature: bytes) -> None:
+        """Raise ``IntegrityError`` unless ``signer`` signed that."""
+        self._check(signer, statements.expulsion_digest(self._domain, task, member, evidence), signature)
 
     def check_model(self, member: int, key: Key, statement: Statement, signature: bytes) -> None:
         """Raise ``IntegrityError`` unless ``member`` signed that."""

@@ -9,6 +9,7 @@ from folkmoot.digest import Hash
 from folkmoot.errors import IntegrityError, NetworkError, ProtocolError, StoreError
 from folkmoot.network import BodyReader, Message, Reply
 from folkmoot.peer.context import PeerContext
+from folkmoot.peer.evidence import Evidence, FalseReveal
 from folkmoot.peer.messages import Ack, Pull, Push, Shown, Unavailable
 from folkmoot.round import events as ev
 from folkmoot.round.events import Event, Key, Reveal
@@ -30,7 +31,14 @@ class Exchange:
     stands on, so that none is collected.
     """
 
-    def __init__(self, peer: PeerContext, machine: RoundMachine, feed: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        peer: PeerContext,
+        machine: RoundMachine,
+        feed: Callable[[Event], None],
+        accuse: Callable[[Evidence], None],
+    ) -> None:
+        self._accuse = accuse
         self.in_use: set[Hash] = set()
         self._peer = peer
         self._machine = machine
@@ -87,6 +95,7 @@ class Exchange:
             attempt=action.key.attempt,
             salt=action.reveal.salt,
             shards=action.reveal.shards,
+            signature=self._peer.sign_reveal(action.key, action.reveal),
             carried=action.shards,
         )
         await self._peer.tell(action.to, push, body)
@@ -119,9 +128,24 @@ class Exchange:
                 return Unavailable("the round is not open here yet")
         sizes = self._sizes(push.key, member)
         _check_carried(push.carried, len(sizes))
+        self._peer.check_reveal(member, push.key, push.reveal, push.signature)
         # Only what opens a commit is worth reading on for.
-        if not self._take_reveal(push.key, member, push.reveal):
-            return Unavailable("that commit is not seen here yet")
+        try:
+            if not self._take_reveal(push.key, member, push.reveal):
+                return Unavailable("that commit is not seen here yet")
+        except ProtocolError:
+            self._accuse(
+                FalseReveal(
+                    member=member,
+                    task=push.task,
+                    round=push.round,
+                    attempt=push.attempt,
+                    salt=push.salt,
+                    shards=push.shards,
+                    signature=push.signature,
+                )
+            )
+            raise
         data = await body.read(sum(sizes[s] for s in push.carried))
         self._take_shards(push.key, member, push.reveal, push.carried, data)
         return Ack()

@@ -11,16 +11,23 @@ from folkmoot.network.messages import Message
 from folkmoot.round.events import Key, Reveal, Statement
 
 __all__ = [
+    "Accusation",
     "Ack",
+    "Agreed",
+    "ByTarget",
+    "Bytes32",
     "Holding",
     "Model",
+    "Number",
     "Pull",
     "Push",
     "RoundMessage",
     "Seeds",
     "SeedsKnown",
     "SeedsWanted",
+    "Shards",
     "Shown",
+    "Signature",
     "Sums",
     "Unavailable",
     "bitmap",
@@ -49,10 +56,11 @@ class _About(Message, frozen=True, kw_only=True):
 
 
 class Push(_About, frozen=True, kw_only=True):
-    """The sender's reveal; the body is the carried shards, one after the other. Answered by ``Ack``."""
+    """The sender's reveal, signed; the body is the carried pieces, one after the other. Answered by ``Ack``."""
 
     salt: Bytes32
     shards: Shards
+    signature: Signature
     carried: Annotated[tuple[Index, ...], msgspec.Meta(max_length=256)]
 
     @property
@@ -95,10 +103,12 @@ class Sums(_About, frozen=True, kw_only=True):
 
 
 class Seeds(_About, frozen=True, kw_only=True):
-    """The sender's mask seeds, by target, that may be known now that these are the survivors. Answered by ``Ack``."""
+    """The sender's mask seeds, by target, that may be known now that these are the survivors; signed. Answered by
+    ``Ack``."""
 
     survivors: Bytes32
     seeds: ByTarget
+    signature: Signature
 
 
 class SeedsWanted(_About, frozen=True, kw_only=True):
@@ -146,6 +156,21 @@ class Model(_About, frozen=True, kw_only=True):
         return Statement(self.parent, self.inputs, self.aggregate, self.model, int.from_bytes(self.survivors, "big"))
 
 
+class Accusation(Message, frozen=True, kw_only=True):
+    """A member broke a rule; the body is the evidence. Answered by ``Agreed``, or ``Unavailable`` where it does not
+    convince."""
+
+    task: Number
+    member: Index
+    evidence: Bytes32
+
+
+class Agreed(Message, frozen=True, kw_only=True):
+    """The evidence convinces: signed, as the contract checks it, that the member is to be expelled."""
+
+    signature: Signature
+
+
 class Ack(Message, frozen=True):
     """Taken."""
 
@@ -156,7 +181,21 @@ class Unavailable(Message, frozen=True):
     reason: Annotated[str, msgspec.Meta(max_length=200)]
 
 
-RoundMessage = Push | Pull | Shown | Holding | Seeds | SeedsWanted | SeedsKnown | Sums | Model | Ack | Unavailable
+RoundMessage = (
+    Push
+    | Pull
+    | Shown
+    | Holding
+    | Seeds
+    | SeedsWanted
+    | SeedsKnown
+    | Sums
+    | Model
+    | Accusation
+    | Agreed
+    | Ack
+    | Unavailable
+)
 
 
 def bitmap(value: int) -> Hash:

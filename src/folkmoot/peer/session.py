@@ -17,10 +17,12 @@ from folkmoot.ledger.records import TaskRecord
 from folkmoot.network import BodyReader, Message, Reply
 from folkmoot.peer.compute import Compute
 from folkmoot.peer.context import PeerContext
+from folkmoot.peer.evidence import EVIDENCE_LIMIT, Evidence, two_outcomes
 from folkmoot.peer.exchange import Exchange
-from folkmoot.peer.messages import Ack, Holding, Model, Pull, Push, Seeds, SeedsWanted, Sums, Unavailable
+from folkmoot.peer.messages import Accusation, Ack, Holding, Model, Pull, Push, Seeds, SeedsWanted, Sums, Unavailable
 from folkmoot.peer.spending import Spending
 from folkmoot.peer.status import TaskPhase, TaskStatus
+from folkmoot.peer.tribunal import Tribunal
 from folkmoot.peer.unmasking import Unmasking
 from folkmoot.peer.voice import Voice
 from folkmoot.round import events as ev
@@ -85,8 +87,9 @@ class TaskSession:
             self.status.metrics.setdefault(name, []).append((round, value))
         self._policy = policy
         self._machine = RoundMachine(self._peer.index, self._peer.address_of, policy, timing=self._peer.timing)
-        exchange = self._exchange = Exchange(self._peer, self._machine, self.feed)
-        unmasking = self._unmasking = Unmasking(self._peer, self._machine, exchange, self.feed)
+        exchange = self._exchange = Exchange(self._peer, self._machine, self.feed, self._accuse)
+        unmasking = self._unmasking = Unmasking(self._peer, self._machine, exchange, self.feed, self._accuse)
+        self._tribunal = Tribunal(self.record.id, self._peer, self._machine, exchange)
         voice = Voice(self._peer, self.feed, self.refresh)
         self._works = {
             ev.Open: self._do_open,
@@ -354,6 +357,10 @@ class TaskSession:
 
     async def answer(self, member: int, message: Message, body: BodyReader) -> Reply | Message:
         """Take in a message about this task. Raises ``ProtocolError`` or ``IntegrityError`` on the member's fault."""
+        if isinstance(message, Accusation):
+            if self._machine is None:
+                return Unavailable("that task is not open here yet")
+            return await self._tribunal.judge(message, await body.read(EVIDENCE_LIMIT))
         if not isinstance(message, Push | Pull | Holding | Seeds | SeedsWanted | Sums | Model):
             raise ProtocolError(f"{type(message).__name__} is an answer, not a request")
         if not await self._present(message.key):
@@ -378,8 +385,23 @@ class TaskSession:
             self.feed(ev.SumsReceived(message.key, member, message.sums))
         else:
             self._peer.check_model(member, message.key, message.statement, message.signature)
+            self._compare(member, message)
             self.feed(ev.ModelReceived(message.key, member, message.statement, message.signature))
         return Ack()
+
+    def _accuse(self, evidence: Evidence) -> None:
+        """Show the others that a member broke a rule."""
+        self.spawn(self._tribunal.accuse(evidence))
+
+    def _compare(self, member: int, message: Model) -> None:
+        """Accuse a member that signs a second outcome. Not where sums come from their holders: there an honest member
+        may have believed false ones, and learnt better."""
+        machine = self._machine
+        said = None if machine is None or machine.plan is None or machine.plan.shards > 1 else machine.said_by(member)
+        if said is not None:
+            evidence = two_outcomes(member, message.key, said, (message.statement, message.signature))
+            if evidence is not None:
+                self._accuse(evidence)
 
     async def _present(self, key: Key) -> bool:
         """Whether ``key`` is the attempt under way; looks at the ledger again when it may be the next one."""

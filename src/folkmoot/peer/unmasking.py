@@ -8,6 +8,7 @@ from collections.abc import Callable
 from folkmoot.errors import FolkmootError, IntegrityError, NetworkError, ProtocolError
 from folkmoot.network.messages import Message
 from folkmoot.peer.context import PeerContext
+from folkmoot.peer.evidence import Evidence, seeds_root, wrong_seeds
 from folkmoot.peer.exchange import Exchange
 from folkmoot.peer.messages import Ack, Seeds, SeedsKnown, SeedsWanted, Unavailable, bitmap
 from folkmoot.round import events as ev
@@ -26,8 +27,14 @@ class Unmasking:
     """
 
     def __init__(
-        self, peer: PeerContext, machine: RoundMachine, exchange: Exchange, feed: Callable[[Event], None]
+        self,
+        peer: PeerContext,
+        machine: RoundMachine,
+        exchange: Exchange,
+        feed: Callable[[Event], None],
+        accuse: Callable[[Evidence], None],
     ) -> None:
+        self._accuse = accuse
         self._peer = peer
         self._machine = machine
         self._exchange = exchange
@@ -46,7 +53,8 @@ class Unmasking:
         self._feed(ev.SeedsHeld(action.key, self._peer.index, seeds))
         task, round, attempt = action.key
         survivors = bitmap(action.survivors)
-        message = Seeds(task=task, round=round, attempt=attempt, survivors=survivors, seeds=seeds)
+        signature = self._peer.sign_seeds(action.key, action.survivors, seeds_root(seeds))
+        message = Seeds(task=task, round=round, attempt=attempt, survivors=survivors, seeds=seeds, signature=signature)
         told = await asyncio.gather(*(self._peer.tell(to, message) for to in action.to), return_exceptions=True)
         for error in told:  # who did not hear it will ask
             if isinstance(error, BaseException) and not isinstance(error, NetworkError):
@@ -92,7 +100,16 @@ class Unmasking:
     def take(self, member: int, message: Seeds) -> Message:
         """A survivor's word on its own seeds. Raises ``IntegrityError`` when they are not what it committed to."""
         survivors = int.from_bytes(message.survivors, "big")
-        seeds = self._masking(message.key, survivors).take_seeds(member, survivors, message.seeds)
+        masking = self._masking(message.key, survivors)
+        self._peer.check_seeds(member, message.key, survivors, seeds_root(message.seeds), message.signature)
+        try:
+            seeds = masking.take_seeds(member, survivors, message.seeds)
+        except IntegrityError:
+            reveal = self._machine.reveal_of(member)
+            if reveal is not None and self._peer.store.has(reveal.shards[-1]):
+                envelope = self._peer.store.get(reveal.shards[-1])
+                self._accuse(wrong_seeds(member, message, reveal.salt, reveal.shards, envelope))
+            raise
         if seeds is None:
             return Unavailable("that contribution is not here")
         self._feed(ev.SeedsHeld(message.key, member, seeds))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,6 +21,7 @@ from folkmoot.digest import Hash, blob_hash
 from folkmoot.errors import IntegrityError, LocalError, StoreError, TaskError
 from folkmoot.ledger import Chain, Moot, open_chain, statements, verify_chain
 from folkmoot.ledger.records import Final, Member, TaskRecord, members_of, quorum
+from folkmoot.peer import evidence
 from folkmoot.peer.identity import check_binding
 from folkmoot.round import fixed
 from folkmoot.round.commitment import (
@@ -57,6 +58,8 @@ class VerifyReport:
     blocks: int | None = None
     models: dict[int, Hash] = field(default_factory=dict)
     """The last model of each task."""
+    expelled: int = 0
+    """Members barred from a task, the evidence against them checked."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -86,9 +89,11 @@ def verify(
                 report.notes.append(f"member {member.name} has not bound its network key to its account")
         for record in moot.tasks():
             finals = moot.finals(record.id)
+            replay = _TaskReplay(moot, record, members, stores, report)
             if finals:
-                _TaskReplay(moot, record, members, stores, report).run(finals, progress)
+                replay.run(finals, progress)
                 report.tasks += 1
+            replay.check_expulsions()
     return report
 
 
@@ -167,6 +172,27 @@ class _Round:
         return make_plan(members, final.parent, final.attempt, self.task.policy, dealt=dealt, beacon=self.beacon)
 
 
+@dataclass(frozen=True)
+class _Record:
+    """What evidence is held against: the ledger, as it was replayed."""
+
+    domain: statements.Domain
+    members: Mapping[int, Member]
+    commits: Mapping[tuple[Key, int], bytes]
+    plans: Mapping[Key, tuple[Place, Plan]]
+
+    def address(self, member: int) -> str:
+        if member not in self.members:
+            raise IntegrityError(f"there is no member {member}")
+        return self.members[member].address
+
+    def commit(self, key: Key, member: int) -> bytes | None:
+        return self.commits.get((key, member))
+
+    def plan(self, key: Key) -> tuple[Place, Plan] | None:
+        return self.plans.get(key)
+
+
 class _TaskReplay:
     """The replay of one task's rounds."""
 
@@ -178,7 +204,9 @@ class _TaskReplay:
         stores: Sequence[Store],
         report: VerifyReport,
     ) -> None:
+        self._moot = moot
         self._domain = statements.Domain(moot.chain_id, moot.address)
+        self._plans: dict[Key, tuple[Place, Plan]] = {}
         self._record = record
         self._members = members
         self._stores = stores
@@ -197,6 +225,8 @@ class _TaskReplay:
             self._check_signatures(final, where)
             reveals, seeds = self._open_commits(task, final, where)
             round = _Round(task, state, final, reveals, seeds, beacon, where)
+            key = Key(final.task, final.round, final.attempt)
+            self._plans[key] = Place(self._domain.chain_id, self._domain.contract, key, final.parent), round.plan
             state, name = self._replay(round)
             beacon = final.inputs
             self._report.rounds += 1
@@ -277,9 +307,8 @@ class _TaskReplay:
 
     def _masks(self, round: _Round, rows: Sequence[Sequence[int]]) -> list[_Masks]:
         """For each row the masks that its released seeds make, each seed checked against its maker's envelope."""
-        plan, final, where = round.plan, round.final, round.where
-        key = Key(final.task, final.round, final.attempt)
-        place = Place(self._domain.chain_id, self._domain.contract, key, final.parent)
+        where = round.where
+        place, plan = self._plans[Key(round.final.task, round.final.round, round.final.attempt)]
         found = []
         for row in rows:
             masks = []
@@ -314,6 +343,24 @@ class _TaskReplay:
             group = len(plan.group_of(row[0])) if plan.secret else 0
             total.append(sum_row(contents, shard, layout, plan.shards, group, seeds))
         return np.stack(total)
+
+    def check_expulsions(self) -> None:
+        """Hold the evidence against each member that was barred from the task against the ledger."""
+        expulsions = self._moot.expulsions(self._record.id)
+        commits = self._moot.commits_log(self._record.id) if expulsions else []
+        known = {(Key(c.task, c.round, c.attempt), c.member): c.hash for c in commits}
+        facts = _Record(self._domain, self._members, known, self._plans)
+        for expulsion in expulsions:
+            where = f"task {expulsion.task}, the expulsion of {self._members[expulsion.member].name}"
+            with _named(where):
+                found = evidence.decode(self._get(expulsion.evidence, f"{where}: the evidence"))
+                if (found.task, found.member) != (expulsion.task, expulsion.member):
+                    raise IntegrityError("the evidence is against another member, or of another task")
+                if isinstance(found, evidence.WrongSeeds) and found.key not in self._plans:
+                    self._report.notes.append(f"{where}: its attempt came to nothing, so the seeds cannot be checked")
+                else:
+                    evidence.convicts(found, facts)
+            self._report.expelled += 1
 
     def _find(self, name: Hash) -> Store | None:
         return next((store for store in self._stores if store.has(name)), None)

@@ -23,6 +23,7 @@ __all__ = [
     "decode_masked_inputs",
     "encode_hashes",
     "encode_inputs",
+    "reveals_in",
 ]
 
 MAX_RECORD = 1 << 22
@@ -92,6 +93,14 @@ def decode_masked_inputs(data: bytes) -> tuple[dict[int, Reveal], dict[int, dict
             f"these {len(data)} bytes are not the record of a masked round's inputs: {error}"
         ) from None
     return reveals, {m: told for m, told in seeds.items() if told}
+
+
+def reveals_in(data: bytes) -> dict[int, Reveal]:
+    """The survivors' reveals in either kind of record. Raises ``IntegrityError`` on any other bytes."""
+    try:
+        return decode_inputs(data)
+    except IntegrityError:
+        return decode_masked_inputs(data)[0]
 
 
 def encode_hashes(hashes: Sequence[Hash]) -> bytes:

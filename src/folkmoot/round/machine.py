@@ -126,6 +126,10 @@ class RoundMachine:
         frozen = self._attempt is not None and self._view is not None and self._view.phase is Phase.FROZEN
         return self._view.survivors if frozen and self._view is not None else 0
 
+    def said_by(self, member: int) -> tuple[Statement, bytes] | None:
+        """A member's last signed word on the outcome of the present attempt."""
+        return self._attempt.models.get(member) if self._attempt else None
+
     def seeds_of(self, member: int) -> Mapping[int, bytes]:
         """A survivor's mask seeds that may be known, if they are here."""
         return self._attempt.seeds.get(member, {}) if self._attempt else {}

@@ -10,7 +10,8 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +25,9 @@ from folkmoot.round.robust import cap, robust_mean
 from folkmoot.task.policy import Policy
 from folkmoot.task.protocol import Aggregate, Context, Contribution, State, Task
 
+if TYPE_CHECKING:
+    from folkmoot.privacy.budget import Cost
+
 __all__ = [
     "Made",
     "draws",
@@ -36,8 +40,8 @@ __all__ = [
     "sum_row",
 ]
 
-NOISE_HEADROOM = 4
-"""Bits between the cap on a contribution and the end of its range that are left for noise."""
+NOISE_HEADROOM = 6
+"""Bits between the cap on a contribution and the end of its range: room for the noise, and for its sum."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +110,24 @@ def noised(policy: Policy, made: Made, layout: Layout, seed: bytes) -> Made:
     """
     if not policy.noisy or not layout.values:
         return made
-    from folkmoot.privacy.accountant import check_granularity  # these bring SciPy, which most tasks do without
-    from folkmoot.privacy.budget import planned
+    from folkmoot.privacy.accountant import check_granularity  # it brings SciPy, which most tasks do without
 
-    cost = planned(policy)
-    limit = (1 << (layout.bits - 1)) - 1
+    cost = _cost(policy)
     coarsest = sigma_in_steps(cost.std, max(layout.exponents))
     try:
         check_granularity(coarsest, policy.honest, layout.values, cost.noise_multiplier)
     except ValueError as error:
         raise TaskError(f"the policy's noise cannot be added: {error}") from None
     noise = gaussian_words(cost.std, layout.exponents, layout.sizes, seed)
-    return replace(made, values=np.clip(made.values + noise, -limit, limit))
+    # What exceeds the range of one contribution is not cut off: only the sum counts, and it has room for it.
+    return replace(made, values=made.values + noise)
+
+
+@lru_cache(maxsize=8)
+def _cost(policy: Policy) -> Cost:
+    from folkmoot.privacy.budget import planned
+
+    return planned(policy)
 
 
 def make_shards(
