@@ -29,7 +29,7 @@ def say(who, *words):
     return out.getvalue()
 
 folder, task, data = sys.argv[1:]
-ticket = json.loads(say("ann", "new", "heart", "--seats", "2", "--as", "ann", "--json"))["ticket"]
+ticket = json.loads(say("ann", "new", "heart", "--seats", "4", "--as", "ann", "--json"))["ticket"]
 say("bob", "join", ticket, "--as", "bob")
 say("bob", "data", "add", data, "--records", "100")
 say("ann", "propose", task)

@@ -221,3 +221,70 @@ def test_escape_sequences_in_reviewed_code_are_shown_and_not_obeyed(
 def test_a_peer_that_never_ran_says_so(folkmoot: Folkmoot, moot: dict[str, Path]) -> None:
     assert "folkmoot run" in folkmoot("status", "--home", moot["ann"]).out
     assert folkmoot("status", "--home", moot["ann"], "--json").out.strip() == "null"
+
+
+GUARDED = """
+import folkmoot as fm
+
+task = fm.LogisticTask(
+    name="guarded",
+    load=lambda path: None,
+    features=3,
+    standardise=False,
+    policy=fm.Policy({policy}),
+)
+"""
+
+
+def guarded(folder: Path, policy: str) -> Path:
+    path = folder / "guarded.py"
+    path.write_text(GUARDED.replace("{policy}", policy))
+    return path
+
+
+def test_whoever_proposes_sees_what_the_policy_promises_and_costs_before_anyone_agrees(
+    folkmoot: Folkmoot, tmp_path: Path
+) -> None:
+    home = tmp_path / "ann"
+    folkmoot("new", "large", "--seats", 12, "--as", "ann", "--home", home)
+    plain = folkmoot("propose", guarded(tmp_path, "min_members=1"), "--home", home).out
+    assert "Members see each other's contributions." in plain
+    assert "differential privacy: none" in plain
+    policy = 'min_members=12, secrecy="sums", robust="trimmed-mean", faults=1, clip=1.0, rounds=10, epsilon=8.0'
+    secret = folkmoot("propose", guarded(tmp_path, policy), "--home", home).out
+    assert "the sums of groups of 4 or more" in secret
+    assert "at least 3 honest members" in secret
+    assert "withstands 1 lying members" in secret
+    epsilon = float(secret.partition("cost an epsilon of ")[2].partition(",")[0])
+    assert 7.5 < epsilon <= 8.0
+
+
+@pytest.mark.parametrize(
+    ("policy", "words"),
+    [
+        ('secrecy="sums", robust="median", faults=1, clip=1.0, min_members=8', "so 12 members"),
+        ('robust="krum", faults=1, min_members=4', "among 5 or more"),
+        ('secrecy="sums", min_members=2', "a sum of fewer than 3 is no secret"),
+        ("min_members=5", "needs 5 contributions in each round, and the moot has 2 members or seats"),
+        ('robust="median", faults=1, min_members=3, start_members=3', "and the moot has 2 members or seats"),
+        ("min_members=1, epsilon=1.0", "needs secrecy='sums'"),
+    ],
+)
+def test_what_the_moot_cannot_deliver_is_refused_when_proposed_with_the_arithmetic(
+    folkmoot: Folkmoot, moot: dict[str, Path], tmp_path: Path, policy: str, words: str
+) -> None:
+    ran = folkmoot("propose", guarded(tmp_path, policy), "--home", moot["ann"])
+    assert ran.code == 1
+    assert words in ran.err
+    assert "[]" in folkmoot("tasks", "--home", moot["ann"], "--json").out
+
+
+def test_a_grant_may_limit_what_is_spent_of_a_datasets_privacy(
+    folkmoot: Folkmoot, moot: dict[str, Path], tmp_path: Path
+) -> None:
+    folkmoot("propose", moot["task.py"], "--home", moot["ann"])
+    folkmoot("data", "add", tmp_path / "ann.csv", "--home", moot["ann"])
+    assert folkmoot("grant", 1, 1, "--epsilon", 0, "--home", moot["ann"]).code == 1
+    granted = folkmoot("grant", 1, 1, "--epsilon", 2.5, "--home", moot["ann"])
+    assert "at most an epsilon of 2.5" in granted.out
+    assert "has never run" in folkmoot("privacy", "--home", moot["ann"]).err

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from folkmoot.cli import datasets, demo, history, members, running, tasks
+from folkmoot.cli import datasets, demo, history, members, privacy, running, tasks
 from folkmoot.errors import FolkmootError
 
 __all__ = ["app", "main"]
@@ -29,7 +29,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
     "See it": [demo.demo],
     "Members": [members.new, members.join, members.invite, members.members],
     "Keys": [members.id_, members.backup, members.restore],
-    "Data and tasks": [tasks.propose, tasks.tasks, tasks.review, tasks.grant, tasks.revoke],
+    "Data and tasks": [tasks.propose, tasks.tasks, tasks.review, tasks.grant, tasks.revoke, privacy.privacy],
     "Running": [running.run, running.status],
     "What came of it": [history.log, history.verify, history.export],
 }

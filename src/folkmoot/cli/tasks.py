@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from folkmoot.cli.privacy import promises
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, short, show_json, show_table
 
 __all__ = ["TaskArgument", "grant", "propose", "review", "revoke", "tasks"]
@@ -27,12 +29,16 @@ def propose(
     from folkmoot.peer.home import Home
     from folkmoot.peer.offering import propose as put_on_ledger
 
-    task, name = put_on_ledger(Home.open(home), path)
+    peer = Home.open(home)
+    record, task = put_on_ledger(peer, path)
+    promised = promises(task.policy, max(peer.moot().member_count(), record.start_members))
     if json:
-        show_json(task)
+        show_json({**dataclasses.asdict(record), "promises": promised})
         return
-    print(f"task {task.id}: {name}, {task.rounds} rounds, bundle {task.bundle.hex()}")
-    print(f"It starts with {task.start_members} grants. Next: folkmoot grant {task.id} DATASET")
+    print(f"task {record.id}: {task.name}, {record.rounds} rounds, bundle {record.bundle.hex()}")
+    for sentence in promised:
+        print(sentence)
+    print(f"It starts with {record.start_members} grants. Next: folkmoot grant {record.id} DATASET")
 
 
 def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
@@ -87,6 +93,10 @@ def review(task: TaskArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption
 def grant(
     task: TaskArgument,
     dataset: Annotated[int, typer.Argument(help="Id of one of your datasets; see folkmoot data list.", min=1)],
+    epsilon: Annotated[
+        float | None,
+        typer.Option(help="What the task may spend of the dataset's privacy; your peer sits out what exceeds it."),
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Consent that one dataset of yours serves one task, until you revoke it."""
@@ -98,9 +108,11 @@ def grant(
     record = moot.task(task)
     if dataset not in peer.data():
         raise LocalError(f"dataset {dataset} is not one that this home knows; see: folkmoot data list")
-    moot.grant(task, dataset)
+    moot.grant(task, dataset, epsilon)
     granted = moot.task(task).granted.bit_count()
     print(f"granted: dataset {dataset} serves task {task}, bundle {record.bundle.hex()}")
+    if epsilon is not None:
+        print(f"at most an epsilon of {epsilon:g}; see what is spent: folkmoot privacy {task}")
     if granted < record.start_members:
         print(f"{granted} of the {record.start_members} grants it starts with are there")
 

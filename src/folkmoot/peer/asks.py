@@ -10,10 +10,10 @@ from folkmoot.round.layout import Layout
 from folkmoot.task.policy import Policy
 
 __all__ = [
+    "Account",
+    "Accounted",
     "Advance",
     "Advanced",
-    "Afford",
-    "Afforded",
     "Answer",
     "Ask",
     "Contribute",
@@ -75,11 +75,12 @@ class Advance(msgspec.Struct, frozen=True, tag="advance"):
     beacon: Hash
 
 
-class Afford(msgspec.Struct, frozen=True, tag="afford"):
-    """How many releases of contributions from the dataset at ``path`` stay within ``epsilon``."""
+class Account(msgspec.Struct, frozen=True, tag="account"):
+    """What ``releases`` of contributions from the dataset at ``path`` cost, and how many stay within ``limit``."""
 
     path: str
-    epsilon: float
+    releases: int
+    limit: float | None
 
 
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
@@ -117,10 +118,13 @@ class Advanced(msgspec.Struct, frozen=True, tag="advanced"):
     metrics: dict[str, float]
 
 
-class Afforded(msgspec.Struct, frozen=True, tag="afforded"):
-    """So many, at most ``policy.rounds`` and as many again."""
+class Accounted(msgspec.Struct, frozen=True, tag="accounted"):
+    """The epsilon of all planned rounds and of the releases so far; how many releases the limit pays for, at most twice
+    the planned rounds, ``None`` without a limit."""
 
-    releases: int
+    planned: float
+    spent: float
+    allowed: int | None
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
@@ -130,5 +134,5 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     message: str
 
 
-Ask = Load | Prepare | Contribute | SumUp | Advance | Afford
-Answer = Loaded | Prepared | Made | Summed | Advanced | Afforded | Failure
+Ask = Load | Prepare | Contribute | SumUp | Advance | Account
+Answer = Loaded | Prepared | Made | Summed | Advanced | Accounted | Failure

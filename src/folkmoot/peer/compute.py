@@ -12,10 +12,10 @@ from folkmoot.digest import Hash
 from folkmoot.errors import TaskError
 from folkmoot.ledger.records import TaskRecord
 from folkmoot.peer.asks import (
+    Account,
+    Accounted,
     Advance,
     Advanced,
-    Afford,
-    Afforded,
     Contribute,
     Made,
     Prepare,
@@ -124,9 +124,9 @@ class Compute:
     def _on_disk(self, reveal: Reveal, pieces: int) -> bool:
         return len(reveal.shards) == pieces and all(map(self._peer.store.has, reveal.shards))
 
-    async def affordable(self, path: str, epsilon: float) -> int:
-        """How many contributions from the dataset at ``path`` may be released within ``epsilon``."""
-        return (await self._workplace.ask(Afford(path, epsilon), Afforded, COMPUTE_SECONDS)).releases
+    async def account(self, path: str, releases: int, limit: float | None) -> Accounted:
+        """What releases of contributions from the dataset at ``path`` cost, and how many stay within ``limit``."""
+        return await self._workplace.ask(Account(path, releases, limit), Accounted, COMPUTE_SECONDS)
 
     async def _contribute(self, key: Key, ask: Contribute, seconds: float) -> Made:
         training = asyncio.ensure_future(self._workplace.ask(ask, Made, seconds))

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from folkmoot.digest import blob_hash
 from folkmoot.errors import DataError, LocalError
-from folkmoot.ledger.records import Dataset, Final, TaskRecord
+from folkmoot.ledger.records import Dataset, Final, TaskRecord, faults
 from folkmoot.peer.durable import replace
 from folkmoot.peer.home import Home
+from folkmoot.task.policy import Policy
 
-__all__ = ["Card", "add_dataset", "bundle_of", "count_records", "export", "propose"]
+if TYPE_CHECKING:
+    from folkmoot.task import Task
+
+__all__ = ["Card", "add_dataset", "bundle_of", "check_deliverable", "count_records", "export", "propose"]
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,20 +66,39 @@ def count_records(path: Path) -> int:
     return (lines + step // 2) // step * step
 
 
-def propose(home: Home, path: Path) -> tuple[TaskRecord, str]:
-    """Put the task at ``path`` on the ledger, its bundle and first state into the store; the task and its name.
+def propose(home: Home, path: Path) -> tuple[TaskRecord, Task]:
+    """Put the task at ``path`` on the ledger, its bundle and first state into the store; the record, and the task.
 
-    Runs the task's code in this process: it is the proposer's own. Raises ``TaskError`` when it does not load.
+    Runs the task's code in this process: it is the proposer's own. Raises ``TaskError`` when it does not load, and
+    ``LocalError`` when the moot cannot deliver what its policy promises.
     """
     from folkmoot.task import load_task, make_bundle, state_bytes
 
     bundle = make_bundle(path)
     task = load_task(bundle)
-    store = home.store()
+    store, moot = home.store(), home.moot()
+    check_deliverable(task.policy, max(moot.member_count(), moot.about().seats))
     code = store.put(bundle, durable=True)
     genesis = store.put(state_bytes(task.init()), durable=True)
-    moot = home.moot()
-    return moot.task(moot.propose(code, genesis, task.policy)), task.name
+    return moot.task(moot.propose(code, genesis, task.policy)), task
+
+
+def check_deliverable(policy: Policy, members: int) -> None:
+    """Raise ``LocalError``, with the arithmetic, where a moot of so many members, or seats while some are free, cannot
+    deliver what a policy promises.
+
+    What no moot can deliver the policy itself refuses.
+    """
+    if policy.min_members > members:
+        raise LocalError(
+            f"the policy needs {policy.min_members} contributions in each round, and the moot has {members} members or"
+            " seats"
+        )
+    if policy.faults > faults(members):
+        raise LocalError(
+            f"the policy is to withstand {policy.faults} liars; a moot of {members} agrees on anything only while at"
+            f" most (n - 1) / 3 = {faults(members)} of them lie. {3 * policy.faults + 1} members would do"
+        )
 
 
 def bundle_of(home: Home, task: TaskRecord) -> bytes:

@@ -62,7 +62,7 @@ class TaskSession:
         self.status = TaskStatus(task=record.id, rounds=record.rounds)
         self._peer = peer
         self._compute = Compute(record, peer)
-        self._budget = Spending(record.id, peer, self._compute)
+        self._spending = Spending(self.status, peer, self._compute, self.spawn, self.refresh)
         self._machine: RoundMachine | None = None
         self._exchange: Exchange | None = None
         self._works: Mapping[type[Action], Callable[[Any], Coroutine[Any, Any, None]]] = {}
@@ -186,7 +186,7 @@ class TaskSession:
                 f"task {self.record.id} may use dataset {dataset}, and {where} does not say where it is"
             )
             return None
-        return (dataset, path) if await self._budget.allows(grant, path, self._key) else None
+        return (dataset, path) if self._spending.allows(grant, path, self._key) else None
 
     def _show(self, view: RoundView) -> None:
         status = self.status

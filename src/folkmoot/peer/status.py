@@ -11,7 +11,7 @@ from folkmoot.errors import LocalError
 from folkmoot.peer.durable import replace
 from folkmoot.peer.home import Home
 
-__all__ = ["PeerStatus", "TaskStatus", "read_status", "write_status"]
+__all__ = ["PeerStatus", "PrivacyStatus", "TaskStatus", "read_status", "write_status"]
 
 TaskPhase = Literal[
     "waiting",
@@ -28,6 +28,25 @@ TaskPhase = Literal[
 PeerState = Literal["starting", "idle", "running", "stopping"]
 
 
+class PrivacyStatus(msgspec.Struct, kw_only=True):
+    """What this peer's contributions to a task tell of its dataset, in differential privacy."""
+
+    dataset: int
+    unit: str
+    """``"member"`` or ``"record"``."""
+    delta: float
+    planned: float | None
+    """Epsilon of all planned rounds; ``None`` where no noise is added, and nothing is promised."""
+    releases: int
+    """Contributions let go so far."""
+    spent: float | None
+    """Their epsilon."""
+    limit: float | None
+    """What the grant on the ledger lets the task spend."""
+    allowed: int | None
+    """How many contributions that pays for."""
+
+
 class TaskStatus(msgspec.Struct, kw_only=True):
     """One task, as this peer sees it."""
 
@@ -42,6 +61,8 @@ class TaskStatus(msgspec.Struct, kw_only=True):
     """Why it waits or is paused, in words: "2 of 3 members; waits for one more"."""
     norm: float | None = None
     """L2 norm of this peer's last contribution; ``None`` before the first, or when it only helps."""
+    privacy: PrivacyStatus | None = None
+    """``None`` where neither the policy nor the grant speaks of epsilon."""
     metrics: dict[str, list[tuple[int, float]]] = msgspec.field(default_factory=dict)
     """For each metric of the moot, (round, value) in ascending rounds."""
 

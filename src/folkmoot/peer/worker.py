@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from folkmoot.digest import Hash, blob_hash
 from folkmoot.errors import FolkmootError, LocalError, TaskError
 from folkmoot.peer.asks import (
+    Account,
+    Accounted,
     Advance,
     Advanced,
-    Afford,
-    Afforded,
     Answer,
     Ask,
     Contribute,
@@ -81,8 +81,8 @@ class _Worker:
             return self._contribute(ask)
         if isinstance(ask, SumUp):
             return self._sum(ask)
-        if isinstance(ask, Afford):
-            return self._afford(ask)
+        if isinstance(ask, Account):
+            return self._account(ask)
         return self._advance(ask)
 
     @property
@@ -127,18 +127,18 @@ class _Worker:
             self._plain = (origin, make_contribution(self.task, state, self._dataset(ask.path), context, layout))
         return self._plain[1]
 
-    def _afford(self, ask: Afford) -> Afforded:
-        from folkmoot.privacy.budget import Training, affordable  # it brings SciPy, which most tasks do without
+    def _account(self, ask: Account) -> Accounted:
+        from folkmoot.privacy.budget import Training, affordable, planned, spent, trains_privately
 
-        policy = self.task.policy
-        training = None
-        if policy.privacy_unit == "record":
-            records = len(self._dataset(ask.path)[0][1])
+        policy, training = self.task.policy, None
+        if trains_privately(policy):
             batch, epochs = getattr(self.task, "batch_size", None), getattr(self.task, "local_epochs", 1)
-            training = Training(records, batch, epochs)
-        most = 2 * policy.rounds
-        bound = bisect.bisect_left(range(most), True, key=lambda n: not affordable(policy, n, ask.epsilon, training))
-        return Afforded(bound)
+            training = Training(len(self._dataset(ask.path)[0][1]), batch, epochs)
+        allowed, limit = None, ask.limit
+        if limit is not None:
+            most = range(2 * policy.rounds)
+            allowed = bisect.bisect_left(most, True, key=lambda n: not affordable(policy, n, limit, training))
+        return Accounted(planned(policy, training).epsilon, spent(policy, ask.releases, training), allowed)
 
     def _dataset(self, path: str) -> Any:
         """The dataset at ``path``, read anew when the file has changed."""
