@@ -15,6 +15,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "privacy": {"errors", "digest", "task"},
     "learn": {"errors", "task", "privacy"},
     "round": {"errors", "digest", "keccak", "task", "privacy"},
+    "simulate": {"errors", "digest", "task", "learn", "round"},
     "store": {"errors", "digest"},
     "network": {"errors", "digest", "store"},
     "ledger": {"errors", "keccak", "round.view"},
