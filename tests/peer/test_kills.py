@@ -18,11 +18,12 @@ WINDOWS = {"train_seconds": 1, "exchange_seconds": 1, "final_seconds": 1}
 LONG = [int(os.environ["FOLKMOOT_SEED"])] if "FOLKMOOT_SEED" in os.environ else range(100, 200)
 
 
-def survive(folder: Path, seed: int, *, rounds: int, kills: int) -> None:
+def survive(folder: Path, seed: int, *, rounds: int, kills: int, secrecy: str = "public") -> None:
     """Kill ``kills`` times while ``rounds`` rounds are made; then every peer's history must replay to one model."""
     chance = random.Random(seed)
     print(f"FOLKMOOT_SEED={seed}")
-    source = rig.tiny_task(folder / "task.py", rounds=rounds, start_members=4, pause=0.05, size=20_000, **WINDOWS)
+    policy = {"rounds": rounds, "start_members": 4, "secrecy": secrecy, **WINDOWS}
+    source = rig.tiny_task(folder / "task.py", pause=0.05, size=20_000, **policy)
     with rig.moot(folder / "moot", NAMES, seed=seed) as moot:
         task = moot.offer(source, rig.tiny_data(folder, NAMES))
         down: dict[str, float] = {}
@@ -59,6 +60,18 @@ def done(moot: rig.Rig, task: int) -> bool:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_random_kills_cost_time_only(tmp_path: Path, seed: int) -> None:
     survive(tmp_path, seed, rounds=5, kills=4)
+
+
+def test_random_kills_cost_masked_rounds_time_only(tmp_path: Path) -> None:
+    survive(tmp_path, 3, rounds=5, kills=4, secrecy="sums")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", LONG[:30])
+def test_thirty_runs_of_masked_rounds_with_random_kills_all_end_with_one_model_that_replays(
+    tmp_path: Path, seed: int
+) -> None:
+    survive(tmp_path, seed, rounds=12, kills=8, secrecy="sums")
 
 
 @pytest.mark.long

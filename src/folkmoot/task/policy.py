@@ -142,8 +142,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     @property
     def inputs_needed(self) -> int:
-        """Fewest inputs of the rule: contributions, or groups under ``sums``."""
-        return max(RULES[self.robust](self.faults), MIXES[self.mix](self.faults))
+        """Fewest inputs of the rule: contributions, or groups under ``sums``. Buckets of two leave half of them."""
+        rule = RULES[self.robust](self.faults)
+        return 2 * rule - 1 if self.mix == "buckets" else max(rule, MIXES[self.mix](self.faults))
 
     @property
     def honest(self) -> int:

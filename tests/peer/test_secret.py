@@ -1,0 +1,102 @@
+"""Real peers whose contributions are masked: through deaths, and up to what each lets its data tell."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import rig
+
+from folkmoot.peer.status import PrivacyStatus
+from folkmoot.round import members_of
+from folkmoot.round.commitment import decode_masked_inputs
+from folkmoot.round.groups import NO_BEACON
+from folkmoot.round.plan import make_plan
+from folkmoot.task import read_state
+from folkmoot.task.policy import Policy
+
+NAMES = ["anna", "bert", "carl", "dora", "emil"]
+WINDOWS = {"train_seconds": 3, "exchange_seconds": 2, "final_seconds": 3}
+
+
+def test_masked_rounds_go_on_through_deaths_and_limits(tmp_path: Path) -> None:
+    parts = (a_member_dies, a_limit_is_reached, a_rule_sees_each_contribution)
+    rig.side_by_side([functools.partial(part, tmp_path / part.__name__) for part in parts])
+
+
+def a_member_dies(folder: Path) -> None:
+    """One is killed while rounds are made: the seeds it shared are opened, its own never; and back it comes."""
+    folder.mkdir()
+    source = rig.tiny_task(folder / "task.py", rounds=8, start_members=5, secrecy="sums", pause=0.3, **WINDOWS)
+    with rig.moot(folder / "moot", NAMES) as moot:
+        task = moot.offer(source, rig.tiny_data(folder, NAMES))
+        moot.reach(task, 3)
+        moot.kill("bert")
+        moot.reach(task, 4)
+        moot.start("bert")
+        model = moot.finish(task)
+        moot.filled(task)
+        finals, store = moot.finals(task), moot.homes["anna"].store()
+        lost = [final for final in finals if not final.survivors >> 1 & 1 and final.dealt >> 1 & 1]
+        assert lost, "the killed one was not missed"
+        assert finals[-1].survivors == 0b11111
+        for final in finals:
+            reveals, seeds = decode_masked_inputs(store.get(final.inputs))
+            dead = set(members_of(final.dealt)) - set(reveals)
+            assert set(seeds) == set(reveals)
+            for member, told in seeds.items():
+                assert set(told) == {member} | dead, "of each survivor its own seed, and those it shares with the lost"
+        for name in NAMES:
+            assert moot.verify(name).models == {task: model}
+
+
+def a_limit_is_reached(folder: Path) -> None:
+    """Under noise for members, with a limit that pays for fewer rounds than are planned, a peer sits the rest out."""
+    folder.mkdir()
+    terms = {"secrecy": "sums", "clip": 40.0, "epsilon": 20.0, "rounds": 5, "start_members": 5, "min_members": 3}
+    source = rig.tiny_task(folder / "task.py", **terms, **WINDOWS)
+    with rig.moot(folder / "moot", NAMES) as moot:
+        task = moot.offer(source, rig.tiny_data(folder, NAMES), grant=False)
+        for name in NAMES:
+            client, dataset = moot.client(name), max(moot.homes[name].data())
+            client.grant(task, dataset, 8.0 if name == "carl" else None)
+        moot.finish(task)
+        took_part = [bool(final.survivors >> 2 & 1) for final in moot.finals(task)]
+        told = moot.until("carl has accounted for all", lambda: known(moot, task, "carl", sum(took_part)))
+        assert took_part == [True] * told.releases + [False] * (5 - told.releases)
+        assert 0 < told.releases == told.allowed < 5
+        assert told.spent is not None
+        assert told.spent <= 8.0
+        assert moot.said("carl", "may not spend more")
+        others = moot.until("anna has accounted for all", lambda: known(moot, task, "anna", 5))
+        assert (others.limit, others.allowed) == (None, None)
+        assert others.spent is not None
+        assert 19.0 < others.spent <= 20.0
+        moot.filled(task)
+        assert moot.verify(*NAMES).rounds == 5
+
+
+def known(moot: rig.Rig, task: int, name: str, releases: int) -> PrivacyStatus | None:
+    """What a peer says it has spent, once it counts so many releases."""
+    told = moot.status(name, task).privacy
+    return told if told is not None and told.releases == releases else None
+
+
+def a_rule_sees_each_contribution(folder: Path) -> None:
+    """Under a public policy with a robust rule a member with wild data does not move the model; the mean it would."""
+    folder.mkdir()
+    data = rig.tiny_data(folder, NAMES)
+    data["emil"].write_text("1e9\n")
+    terms = {"rounds": 4, "start_members": 5, "robust": "trimmed-mean", "faults": 1}
+    source = rig.tiny_task(folder / "task.py", **terms, **WINDOWS)
+    with rig.moot(folder / "moot", NAMES) as moot:
+        task = moot.offer(source, data)
+        model = moot.finish(task)
+        mean = read_state(moot.homes["anna"].store().get(model)).arrays["mean"]
+        assert np.abs(mean).max() < 30.0
+        moot.filled(task)
+        assert moot.verify("anna").models == {task: model}
+        view = moot.view(task)
+        plan = make_plan(range(5), view.parent, 0, Policy(**terms, min_members=3), beacon=NO_BEACON)
+        assert plan.rows(0b11111) == ((0,), (1,), (2,), (3,), (4,))
