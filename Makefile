@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test test-long check bench clean
+# The benchmarks compare with Flower, which holds back some of our dependencies: so they have an environment of their own.
+BENCH  ?= .venv-bench
+
+.PHONY: demo test test-long check bench bench-robustness clean
 
 demo: $(VENV)/.run
 	$(BIN)/folkmoot demo $(ARGS)
@@ -19,8 +22,11 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks --write docs/benchmarks.md $(ARGS)
+bench: $(BENCH)/.bench
+	$(BENCH)/bin/python -m benchmarks --write docs/benchmarks.md $(ARGS)
+
+bench-robustness: $(VENV)/.dev
+	$(BIN)/python -m benchmarks robustness --write docs/robustness.md $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "folkmoot needs Python 3.11 or later: make PYTHON=python3.11 demo")'
@@ -32,7 +38,14 @@ $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	# byzfl, the oracle of the robust rules, asks for a torchvision that would replace torch: only its code is wanted
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps byzfl==0.0.11
 	@touch $@ $(VENV)/.run
 
+$(BENCH)/.bench: pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,bench]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(BENCH)

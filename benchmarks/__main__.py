@@ -15,7 +15,7 @@ import platform
 import sys
 from pathlib import Path
 
-NAMES = ("rounds", "traffic", "ledger", "transfer", "start")
+NAMES = ("rounds", "secagg", "traffic", "ledger", "transfer", "start")
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 
