@@ -1,0 +1,166 @@
+"""Of each member either its self mask or the masks it shares with the others come to light, whatever the ledger shows
+and whoever asks: tried with real peers' keys, journals and machines.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping
+
+import pytest
+from coalition import Coalition
+from mask_table import PARENT, bits
+from unmask_peers import NOW, UnmaskingPeer, closed, frozen
+
+from folkmoot.errors import FolkmootError, NetworkError, ProtocolError
+from folkmoot.peer.local import LocalMoot
+from folkmoot.peer.messages import Seeds, SeedsWanted
+from folkmoot.round import events as ev
+from folkmoot.round.events import Key
+from folkmoot.round.masking import Place
+from folkmoot.round.view import members_of
+from folkmoot.task.policy import quota
+
+N = 5
+ALL = bits(range(N))
+VICTIM = 4
+COLLUDERS = (0, 1)
+"""One fewer than it takes."""
+
+
+@pytest.fixture(scope="module")
+def moot(tmp_path_factory: pytest.TempPathFactory) -> LocalMoot:
+    return LocalMoot.found(tmp_path_factory.mktemp("told"), [f"member {m}" for m in range(N)], name="told once")
+
+
+@pytest.fixture(scope="module")
+def peers(moot: LocalMoot) -> Iterator[list[UnmaskingPeer]]:
+    made = [UnmaskingPeer(home) for home in moot.homes.values()]
+    yield made
+    for peer in made:
+        peer.close()
+
+
+rounds = itertools.count(1)
+
+
+def begin(peers: list[UnmaskingPeer]) -> tuple[Key, dict[int, bytes]]:
+    """A round that no peer has heard of, its commits closed; everyone's envelopes, which everyone has."""
+    key = Key(1, next(rounds), 0)
+    envelopes = {}
+    for peer in peers:
+        peer.see(closed(key, N))
+        assert peer.exchange.masking is not None
+        envelopes[peer.index] = peer.exchange.masking.envelope()
+    for peer in peers:
+        peer.take(envelopes)
+    return key, envelopes
+
+
+def coalition(peers: list[UnmaskingPeer], key: Key, envelopes: Mapping[int, bytes]) -> Coalition:
+    plan = peers[0].machine.plan
+    assert plan is not None
+    secrets = {m: masking.secrets for m in COLLUDERS if (masking := peers[m].exchange.masking) and masking.secrets}
+    domain = peers[0].context.moot.domain
+    return Coalition(Place(domain.chain_id, domain.contract, key, PARENT), plan, secrets, envelopes)
+
+
+def hear_all(ears: Coalition, peer: UnmaskingPeer, survivors: int) -> None:
+    """All that the peer tells by itself when these are the survivors, and all that it answers, one dealer at a time."""
+    with contextlib.suppress(FolkmootError):
+        peer.release(survivors)
+    for dealer in range(N):
+        try:
+            known = peer.asked(survivors, [dealer])
+        except FolkmootError:
+            continue
+        for who, seeds in known.seeds.items():
+            ears.hear_seeds(who, seeds)
+        for who, shares in known.shares.items():
+            ears.hear_shares(peer.index, who, shares)
+
+
+def test_whatever_two_sets_a_ledger_shows_no_member_is_laid_open(peers: list[UnmaskingPeer]) -> None:
+    """defence: Masking.targets; Unmasking.release asks the journal; released.
+
+    Everyone is asked for everything under the set that the ledger shows, and under the other one.
+    """
+    sets = [ALL, ALL & ~(1 << VICTIM), ALL & ~(1 << 3), ALL & ~0b1001, 0b11100, 0b00111, 0b11000]
+    for first, second in itertools.permutations(sets, 2):
+        key, envelopes = begin(peers)
+        ears = coalition(peers, key, envelopes)
+        for shown in (first, second):
+            for peer in peers:
+                peer.see(frozen(key, N, shown))
+                for asked in (first, second):
+                    hear_all(ears, peer, asked)
+        assert {dealer for dealer, _ in ears.seeds} == (
+            set(members_of(first)) if first.bit_count() >= quota(N) else set()
+        )
+        for member in set(range(N)) - set(COLLUDERS):
+            others = {m for m in range(N) if m not in (member, *COLLUDERS) and first >> m & 1}
+            known = ears.known(member)
+            assert not (member in known and known & others), (bin(first), bin(second), member)
+
+
+def test_before_the_ledger_fixes_survivors_nobody_tells_a_seed_or_share(peers: list[UnmaskingPeer]) -> None:
+    """defence: Unmasking._masking asks the machine for the ledger's survivors."""
+    begin(peers)
+    for survivors in (ALL, 0):
+        for peer in peers:
+            with pytest.raises(NetworkError, match="not fixed here"):
+                peer.release(survivors)
+            with pytest.raises(NetworkError, match="not fixed here"):
+                peer.asked(survivors, range(N))
+
+
+def test_who_asks_with_other_survivors_than_the_ledger_shows_is_told_nothing(peers: list[UnmaskingPeer]) -> None:
+    """defence: Unmasking._masking compares with the ledger's survivors."""
+    key, _ = begin(peers)
+    for peer in peers:
+        peer.see(frozen(key, N, ALL))
+        for asked in (ALL & ~(1 << VICTIM), 1 << VICTIM, 0):
+            with pytest.raises(ProtocolError, match="the ledger shows other survivors"):
+                peer.asked(asked, range(N))
+            with pytest.raises(ProtocolError, match="the ledger shows other survivors"):
+                peer.release(asked)
+
+
+def test_a_member_killed_after_it_told_its_seeds_does_not_tell_them_for_others(peers: list[UnmaskingPeer]) -> None:
+    """defence: Unmasking.release asks the journal, which survives the process."""
+    key, envelopes = begin(peers)
+    told = peers[2]
+    told.see(frozen(key, N, ALL))
+    told.release(ALL)
+    told.restart()
+    told.see(frozen(key, N, ALL & ~(1 << VICTIM)))
+    told.take(envelopes)
+    with pytest.raises(ProtocolError, match="not told for both"):
+        told.release(ALL & ~(1 << VICTIM))
+    told.restart()
+    told.see(frozen(key, N, ALL))
+    told.release(ALL)
+
+
+def test_nothing_that_is_asked_for_or_told_can_name_a_mask() -> None:
+    """Actions and messages name attempts, survivors and dealers; which seeds may be known follows from these."""
+    names = {
+        ev.Release: {"key", "survivors", "to"},
+        ev.AskSeeds: {"key", "survivors", "dealers", "sources"},
+    }
+    for action, due in names.items():
+        assert {field.name for field in dataclasses.fields(action)} == due
+    assert set(SeedsWanted.__struct_fields__) == {"task", "round", "attempt", "survivors", "dealers"}
+    assert set(Seeds.__struct_fields__) == {"task", "round", "attempt", "survivors", "seeds", "signature"}
+
+
+def test_the_machine_asks_a_lost_member_to_release_nothing(peers: list[UnmaskingPeer]) -> None:
+    """defence: the machine's condition on Release. What a lost member would tell is all that hides what it sent."""
+    key, _ = begin(peers)
+    for peer in peers:
+        peer.machine.handle(ev.Opened(key))
+        actions = peer.machine.handle(ev.LedgerSeen(frozen(key, N, ALL & ~(1 << VICTIM)), NOW, True))
+        asked = [action.survivors for action in actions if isinstance(action, ev.Release)]
+        assert asked == ([] if peer.index == VICTIM else [ALL & ~(1 << VICTIM)])
