@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import rig
 
 from folkmoot.peer.status import PrivacyStatus
@@ -18,6 +20,29 @@ from folkmoot.task.policy import Policy
 
 NAMES = ["anna", "bert", "carl", "dora", "emil"]
 WINDOWS = {"train_seconds": 3, "exchange_seconds": 2, "final_seconds": 3}
+
+
+def tells_wrong_seeds(*_: object) -> None:
+    """Make this process tell others than its own mask seeds."""
+    from folkmoot.peer import unmasking
+
+    honest = unmasking.Masking.release
+    unmasking.Masking.release = lambda self, survivors: {t: bytes(16) for t in honest(self, survivors)}  # type: ignore[method-assign]
+
+
+def deals_false_shares_and_falls_silent(*_: object) -> None:
+    """Make this process put another hash of its own seed into its envelopes, and tell no seeds after the freeze."""
+    from folkmoot.peer import unmasking
+    from folkmoot.round import masking
+
+    honest = masking.seal
+
+    async def silence(self: object, action: object, dataset: int) -> None:
+        pass
+
+    masking.seal = lambda secrets: bytes(32) + honest(secrets)[32:]
+    unmasking.Unmasking.release = silence  # type: ignore[method-assign]
+    unmasking.Masking.shares = lambda self, dealer, survivors: {}  # type: ignore[method-assign]
 
 
 def test_masked_rounds_go_on_through_deaths_and_limits(tmp_path: Path) -> None:
@@ -75,6 +100,26 @@ def a_limit_is_reached(folder: Path) -> None:
         assert 19.0 < others.spent <= 20.0
         moot.filled(task)
         assert moot.verify(*NAMES).rounds == 5
+
+
+@pytest.mark.parametrize("lie", [tells_wrong_seeds, deals_false_shares_and_falls_silent], ids=lambda lie: lie.__name__)
+def test_who_lies_about_its_masks_is_expelled_on_the_evidence_and_the_rounds_go_on(
+    tmp_path: Path, lie: Callable[[], None]
+) -> None:
+    """defence: Unmasking.take and Unmasking._learn accuse; without that the liar stalls every attempt."""
+    source = rig.tiny_task(tmp_path / "task.py", rounds=4, start_members=5, secrecy="sums", **WINDOWS)
+    with rig.moot(tmp_path / "moot", NAMES, start=False) as moot:
+        moot.start(*NAMES[:-1])
+        moot.start("emil", before=lie)
+        task = moot.offer(source, rig.tiny_data(tmp_path, NAMES))
+        model = moot.finish(task)
+        (expulsion,) = moot.client().expulsions(task)
+        assert expulsion.member == 4
+        finals = moot.finals(task)
+        assert not any(final.survivors >> 4 & 1 for final in finals[2:])
+        moot.filled(task, *NAMES[:-1])
+        report = moot.verify(*NAMES[:-1])
+        assert (report.models, report.expelled) == ({task: model}, 1)
 
 
 def known(moot: rig.Rig, task: int, name: str, releases: int) -> PrivacyStatus | None:

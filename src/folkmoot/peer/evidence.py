@@ -15,21 +15,23 @@ from folkmoot.errors import IntegrityError
 from folkmoot.keccak import keccak
 from folkmoot.ledger import statements
 from folkmoot.ledger.statements import Domain
-from folkmoot.peer.messages import ByTarget, Bytes32, Number, Seeds, Shards, Signature
+from folkmoot.peer.messages import ByTarget, Bytes32, Index, Number, Seeds, Shards, Signature
 from folkmoot.round.commitment import commit_hash, contribution_root
-from folkmoot.round.envelope import Envelope
-from folkmoot.round.events import Key, Statement
+from folkmoot.round.envelope import Envelope, FalseShares
+from folkmoot.round.events import Key, Reveal, Statement
 from folkmoot.round.groups import released
 from folkmoot.round.masking import Place, context_of
 from folkmoot.round.plan import Plan
 
 __all__ = [
     "EVIDENCE_LIMIT",
+    "BadShares",
     "Evidence",
     "Facts",
     "FalseReveal",
     "TwoOutcomes",
     "WrongSeeds",
+    "bad_shares",
     "convicts",
     "decode",
     "encode",
@@ -92,7 +94,21 @@ class WrongSeeds(_Evidence, frozen=True, kw_only=True, tag="wrong seeds"):
     signature: Signature
 
 
-Evidence = FalseReveal | TwoOutcomes | WrongSeeds
+class BadShares(_Evidence, frozen=True, kw_only=True, tag="bad shares"):
+    """The member dealt shares, each as its envelope says, that make another seed than its envelope says.
+
+    It needs no signature: the envelope is what the member committed to.
+    """
+
+    salt: Bytes32
+    shards: Shards
+    envelope: Annotated[bytes, msgspec.Meta(max_length=EVIDENCE_LIMIT)]
+    target: Index
+    shares: ByTarget
+    """By holder."""
+
+
+Evidence = FalseReveal | TwoOutcomes | WrongSeeds | BadShares
 
 
 class Facts(Protocol):
@@ -138,8 +154,10 @@ def convicts(evidence: Evidence, facts: Facts) -> None:
         _false_reveal(evidence, facts)
     elif isinstance(evidence, TwoOutcomes):
         _two_outcomes(evidence, facts)
-    else:
+    elif isinstance(evidence, WrongSeeds):
         _wrong_seeds(evidence, facts)
+    else:
+        _bad_shares(evidence, facts)
 
 
 def _false_reveal(evidence: FalseReveal, facts: Facts) -> None:
@@ -168,18 +186,35 @@ def _wrong_seeds(evidence: WrongSeeds, facts: Facts) -> None:
     survivors = int.from_bytes(evidence.survivors, "big")
     digest = statements.seeds_digest(facts.domain, *evidence.key, survivors, seeds_root(evidence.seeds))
     _signed(evidence, facts, digest, evidence.signature)
-    committed, known = facts.commit(evidence.key, evidence.member), facts.plan(evidence.key)
+    plan, envelope = _envelope(evidence, facts)
+    row = next((row for row in plan.rows(survivors) if evidence.member in row), ())
+    due = released(evidence.member, envelope.neighbours, row)
+    if set(evidence.seeds) == set(due) and all(envelope.check_seed(t, evidence.seeds[t]) for t in due):
+        raise IntegrityError("the seeds that the member told are right")
+
+
+def _bad_shares(evidence: BadShares, facts: Facts) -> None:
+    _, envelope = _envelope(evidence, facts)
+    if evidence.target not in envelope.targets:
+        raise IntegrityError(f"the member has no seed for {evidence.target}")
+    try:
+        envelope.recover(evidence.target, evidence.shares)
+    except FalseShares:
+        return
+    raise IntegrityError("the shares that the member dealt are right")
+
+
+def _envelope(evidence: WrongSeeds | BadShares, facts: Facts) -> tuple[Plan, Envelope]:
+    """The plan of the attempt, and the envelope that the member committed to. Raises ``IntegrityError``."""
+    member = evidence.member
+    committed, known = facts.commit(evidence.key, member), facts.plan(evidence.key)
     if committed is None or known is None or not _opens(evidence, facts, committed):
         raise IntegrityError("the envelope is not known to be the member's")
     place, plan = known
     if len(evidence.shards) != plan.pieces or blob_hash(evidence.envelope) != evidence.shards[-1]:
         raise IntegrityError("the envelope is not the one that the member committed to")
-    row = next((row for row in plan.rows(survivors) if evidence.member in row), ())
-    near = plan.neighbours.get(evidence.member, ())
-    envelope = Envelope.parse(evidence.envelope, context_of(place, plan, evidence.member), evidence.member, near)
-    due = released(evidence.member, near, row)
-    if set(evidence.seeds) == set(due) and all(envelope.check_seed(t, evidence.seeds[t]) for t in due):
-        raise IntegrityError("the seeds that the member told are right")
+    near = plan.neighbours.get(member, ())
+    return plan, Envelope.parse(evidence.envelope, context_of(place, plan, member), member, near)
 
 
 def seeds_root(seeds: dict[int, bytes]) -> bytes:
@@ -187,19 +222,34 @@ def seeds_root(seeds: dict[int, bytes]) -> bytes:
     return keccak(b"".join(target.to_bytes(2, "big") + seeds[target] for target in sorted(seeds)))
 
 
-def wrong_seeds(member: int, told: Seeds, salt: bytes, shards: tuple[bytes, ...], envelope: bytes) -> WrongSeeds:
+def wrong_seeds(member: int, told: Seeds, reveal: Reveal, envelope: bytes) -> WrongSeeds:
     """The evidence that a message makes, with what opens the member's commit and its envelope."""
     return WrongSeeds(
         member=member,
         task=told.task,
         round=told.round,
         attempt=told.attempt,
-        salt=salt,
-        shards=shards,
+        salt=reveal.salt,
+        shards=reveal.shards,
         envelope=envelope,
         survivors=told.survivors,
         seeds=dict(told.seeds),
         signature=told.signature,
+    )
+
+
+def bad_shares(key: Key, lie: FalseShares, reveal: Reveal, envelope: bytes) -> BadShares:
+    """The evidence that a dealer's shares make."""
+    return BadShares(
+        member=lie.dealer,
+        task=key.task,
+        round=key.round,
+        attempt=key.attempt,
+        salt=reveal.salt,
+        shards=reveal.shards,
+        envelope=envelope,
+        target=lie.target,
+        shares=lie.shares,
     )
 
 
@@ -227,7 +277,7 @@ def two_outcomes(
     )
 
 
-def _opens(evidence: FalseReveal | WrongSeeds, facts: Facts, committed: bytes) -> bool:
+def _opens(evidence: FalseReveal | WrongSeeds | BadShares, facts: Facts, committed: bytes) -> bool:
     address = bytes.fromhex(facts.address(evidence.member)[2:])
     return committed == commit_hash(evidence.salt, address, *evidence.key, contribution_root(evidence.shards))
 

@@ -17,6 +17,7 @@ __all__ = [
     "ByTarget",
     "Bytes32",
     "Holding",
+    "Index",
     "Model",
     "Number",
     "Pull",

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from folkmoot.errors import FolkmootError, IntegrityError, NetworkError, ProtocolError
 from folkmoot.network.messages import Message
 from folkmoot.peer.context import PeerContext
-from folkmoot.peer.evidence import Evidence, seeds_root, wrong_seeds
+from folkmoot.peer.evidence import Evidence, bad_shares, seeds_root, wrong_seeds
 from folkmoot.peer.exchange import Exchange
 from folkmoot.peer.messages import Ack, Seeds, SeedsKnown, SeedsWanted, Unavailable, bitmap
 from folkmoot.round import events as ev
-from folkmoot.round.events import Event, Key
+from folkmoot.round.envelope import FalseShares
+from folkmoot.round.events import Event, Key, Reveal
 from folkmoot.round.machine import RoundMachine
 from folkmoot.round.masking import Masking
 
@@ -82,11 +83,22 @@ class Unmasking:
                 return
             try:
                 seeds = self._checked(source, dealer, action, known)
+            except FalseShares as lie:
+                if (sealed := self._sealed(dealer)) is not None:
+                    self._accuse(bad_shares(action.key, lie, *sealed))
+                continue
             except IntegrityError as error:
                 self._peer.log("wrong seeds", source=source, dealer=dealer, error=str(error))
                 continue
             if seeds is not None:
                 self._feed(ev.SeedsHeld(action.key, dealer, seeds))
+
+    def _sealed(self, dealer: int) -> tuple[Reveal, bytes] | None:
+        """What opened a member's commit, and its envelope, if they are here."""
+        reveal = self._machine.reveal_of(dealer)
+        if reveal is None or not self._peer.store.has(reveal.shards[-1]):
+            return None
+        return reveal, self._peer.store.get(reveal.shards[-1])
 
     def _checked(self, source: int, dealer: int, action: ev.AskSeeds, known: SeedsKnown) -> dict[int, bytes] | None:
         """The seeds of ``dealer`` that follow from a member's word and those before it, if they do."""
@@ -105,10 +117,8 @@ class Unmasking:
         try:
             seeds = masking.take_seeds(member, survivors, message.seeds)
         except IntegrityError:
-            reveal = self._machine.reveal_of(member)
-            if reveal is not None and self._peer.store.has(reveal.shards[-1]):
-                envelope = self._peer.store.get(reveal.shards[-1])
-                self._accuse(wrong_seeds(member, message, reveal.salt, reveal.shards, envelope))
+            if (sealed := self._sealed(member)) is not None:
+                self._accuse(wrong_seeds(member, message, *sealed))
             raise
         if seeds is None:
             return Unavailable("that contribution is not here")

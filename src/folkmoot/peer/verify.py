@@ -356,8 +356,8 @@ class _TaskReplay:
                 found = evidence.decode(self._get(expulsion.evidence, f"{where}: the evidence"))
                 if (found.task, found.member) != (expulsion.task, expulsion.member):
                     raise IntegrityError("the evidence is against another member, or of another task")
-                if isinstance(found, evidence.WrongSeeds) and found.key not in self._plans:
-                    self._report.notes.append(f"{where}: its attempt came to nothing, so the seeds cannot be checked")
+                if isinstance(found, evidence.WrongSeeds | evidence.BadShares) and found.key not in self._plans:
+                    self._report.notes.append(f"{where}: its attempt came to nothing, so its seeds cannot be checked")
                 else:
                     evidence.convicts(found, facts)
             self._report.expelled += 1

@@ -28,7 +28,7 @@ from folkmoot.round.seeds import SEED_BYTES, Secrets
 from folkmoot.round.shamir import SHARE_BYTES
 from folkmoot.task.policy import share_threshold
 
-__all__ = ["Envelope", "envelope_bytes", "seal"]
+__all__ = ["Envelope", "FalseShares", "envelope_bytes", "seal"]
 
 _TAG_BYTES = 8
 _AEAD_BYTES = 16
@@ -54,6 +54,16 @@ def seal(secrets: Secrets) -> bytes:
         tags += _tags(secrets.context, me, holder, dict(zip(secrets.targets, row, strict=True)))
         boxes.append(ChaCha20Poly1305(secrets.box_key(me, holder)).encrypt(_NONCE, b"".join(row), None))
     return b"".join((*hashes, *tags, *boxes))
+
+
+class FalseShares(IntegrityError):
+    """A dealer's shares fit their tags and make another seed than it hashed: they prove that it lied."""
+
+    def __init__(self, dealer: int, target: int, shares: Mapping[int, bytes]) -> None:
+        super().__init__(f"the shares that member {dealer} dealt for {target} make another seed than it hashed")
+        self.dealer = dealer
+        self.target = target
+        self.shares = dict(shares)
 
 
 @dataclass(frozen=True)
@@ -131,19 +141,18 @@ class Envelope:
     def recover(self, target: int, shares: Mapping[int, bytes]) -> bytes:
         """The 16-byte seed of ``target`` from its holders' ``shares``; those that do not fit their tag are ignored.
 
-        Raises ``IntegrityError`` when fewer than ``threshold`` fit, or when what they make is not the seed whose hash
-        is here: then the dealer itself dealt shares of something else.
+        Raises ``IntegrityError`` when fewer than ``threshold`` fit, and ``FalseShares`` when what they make is not the
+        seed whose hash is here: then the dealer itself dealt shares of something else.
         """
         good = {holder: shares[holder] for holder in sorted(shares) if self.check_share(holder, target, shares[holder])}
         if len(good) < self.threshold:
             raise IntegrityError(
                 f"{len(good)} shares of the seed of member {self.dealer} for {target} fit; it takes {self.threshold}"
             )
-        seed = shamir.combine({holder: good[holder] for holder in list(good)[: self.threshold]})
+        enough = {holder: good[holder] for holder in list(good)[: self.threshold]}
+        seed = shamir.combine(enough)
         if not self.check_seed(target, seed):
-            raise IntegrityError(
-                f"the shares that member {self.dealer} dealt for {target} make another seed than it hashed"
-            )
+            raise FalseShares(self.dealer, target, enough)
         return seed
 
     def _row(self, holder: int) -> int:
