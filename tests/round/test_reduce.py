@@ -1,0 +1,149 @@
+"""From contributions to the next state under each kind of policy: caps, rules, noise, and the round that draws."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from fault_task import SCHEMA, DriftTask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from folkmoot.errors import IntegrityError, TaskError
+from folkmoot.round import fixed
+from folkmoot.round.layout import capped_exponent
+from folkmoot.round.reduce import layout_of, make_contribution, mask_shards, next_state, noised, sum_row
+from folkmoot.task import Aggregate, Context, Contribution, Policy, State
+
+SEED = bytes(range(32))
+
+
+class Sends(DriftTask):
+    """Contributes what it is given, (arrays, weight), and keeps what it is told."""
+
+    def contribute(self, state: State, data: Any, context: Context) -> Contribution:
+        return Contribution({name: np.full(shape, data[0]) for name, shape in SCHEMA.items()}, data[1])
+
+    def evaluate(self, state: State, data: Any) -> Mapping[str, np.ndarray]:
+        return {"count": np.array([1, data[1]])}
+
+    def update(self, state: State, aggregate: Aggregate) -> State:
+        self.told = aggregate
+        return super().update(state, aggregate)
+
+
+def round_of(policy: Policy, sent: Sequence[tuple[float, int]], state: State | None = None) -> tuple[Sends, State, Any]:
+    """One round in which each member sends one number everywhere: a row each, or one for all."""
+    task = Sends(policy)
+    state = task.init() if state is None else state
+    layout = layout_of(task, state)
+    made = [make_contribution(task, state, data, Context(1, SEED), layout) for data in sent]
+    packed = [fixed.encode_shards(m.values, m.side, layout, 1)[0] for m in made]
+    groups = [packed] if policy.robust == "mean" else [[blob] for blob in packed]
+    total = np.stack([sum_row(group, 0, layout, 1) for group in groups])
+    new, metrics = next_state(task, state, layout, [total], [len(group) for group in groups], SEED)
+    return task, new, metrics
+
+
+def test_the_mean_counts_members_by_their_examples_and_a_rule_counts_each_alike() -> None:
+    sent = [(1.0, 100), (1.0, 100), (4.0, 10_000)]
+    mean, _, _ = round_of(Policy(bits=32), sent)
+    assert mean.told.arrays["w"][0, 0] == pytest.approx((100 + 100 + 40_000) / 10_200, abs=1e-3)
+    middle, _, _ = round_of(Policy(bits=32, robust="median", faults=1), sent)
+    assert middle.told.arrays["w"][0, 0] == pytest.approx(1.0, abs=1e-3)
+    assert (middle.told.weight, middle.told.members) == (10_200, 3)
+
+
+def test_a_liars_numbers_and_weight_do_not_move_a_rule_and_its_metrics_not_theirs() -> None:
+    sent = [(1.0, 50), (1.1, 50), (0.9, 50), (1.0, 50), (-1e9, 1 << 40)]
+    task, _, metrics = round_of(Policy(bits=32, robust="trimmed-mean", faults=1, min_members=3), sent)
+    assert task.told.arrays["b"][0] == pytest.approx(1.0, abs=0.1)
+    assert metrics["count"] == 50.0
+
+
+def test_with_a_cap_contributions_are_scaled_down_the_step_follows_from_it_and_nobody_votes() -> None:
+    policy = Policy(clip=1.0, bits=16)
+    layout = layout_of(Sends(policy), Sends(policy).init())
+    assert (layout.voting, layout.wide, layout.bits) == (False, False, 16)
+    assert set(layout.exponents) == {capped_exponent(1.0, 16)}
+    task, new, _ = round_of(policy, [(100.0, 1)] * 3)
+    size = np.sqrt(sum(np.square(array).sum() for array in task.told.arrays.values()))
+    assert size <= 1.0
+    assert size == pytest.approx(1.0, abs=1e-3)
+    assert not new.exponents
+
+
+def test_what_comes_in_above_the_cap_is_scaled_down_by_everyone() -> None:
+    """defence: _alike caps each row; without it a liar's row is as long as its range allows."""
+    task = Sends(Policy(clip=1.0, robust="median", faults=1))
+    layout = layout_of(task, task.init())
+    values = np.zeros((3, layout.values), dtype=np.int64)
+    values[:] = (1 << 15) - 1  # every value at the end of its range: a norm of nearly five caps
+    total = np.concatenate([values, np.ones((3, layout.side), dtype=np.int64)], axis=1)
+    next_state(task, task.init(), layout, [total], [1, 1, 1], SEED)
+    size = np.sqrt(sum(np.square(array).sum() for array in task.told.arrays.values()))
+    assert size == pytest.approx(1.0, abs=1e-9)
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.floats(1e-30, 1e30), st.sampled_from([8, 16, 24, 32, 40, 48]))
+def test_the_step_of_a_cap_is_the_finest_that_holds_it(cap: float, bits: int) -> None:
+    exponent, limit = capped_exponent(cap, bits), (1 << (bits - 1)) - 1
+    assert cap <= limit * 2.0**exponent
+    assert cap > limit * 2.0 ** (exponent - 1)
+
+
+def test_the_round_that_draws_trains_nothing_and_the_task_never_hears_of_it() -> None:
+    policy = Policy(secrecy="sums", robust="median", faults=1, clip=1.0, min_members=12)
+    task = Sends(policy)
+    layout = layout_of(task, task.init())
+    assert (layout.values, layout.side) == (0, 1)
+    made = make_contribution(task, task.init(), None, Context(1, SEED), layout)
+    (blob,) = mask_shards(made, layout, 1, 12, [])
+    total = sum_row([blob] * 12, 0, layout, 1, 12)[None]
+    drawn, metrics = next_state(task, task.init(), layout, [total], [12], SEED)
+    assert (drawn.round, metrics) == (1, {})
+    assert all(not array.any() for array in drawn.arrays.values())
+    seen = []
+    task.contribute = lambda state, data, context: (  # type: ignore[method-assign]
+        seen.append((state.round, context.round)) or Contribution({n: np.zeros(s) for n, s in SCHEMA.items()}, 1)
+    )
+    make_contribution(task, drawn, (0.0, 1), Context(2, SEED), layout_of(task, drawn))
+    assert seen == [(0, 1)]
+
+
+def test_members_noise_is_added_as_planned_and_another_for_each_seed() -> None:
+    policy = Policy(secrecy="sums", clip=1.0, epsilon=8.0, rounds=1, bits=24)
+    task = Sends(policy)
+    layout = layout_of(task, task.init())
+    assert not layout.metrics
+    made = make_contribution(task, task.init(), (0.0, 77), Context(1, SEED), layout)
+    assert made.side.tolist() == [1], "not even the number of examples is told"
+    noisy = [noised(policy, made, layout, bytes([seed]) * 32).values for seed in range(200)]
+    assert len({values.tobytes() for values in noisy}) == 200
+    from folkmoot.privacy.budget import planned
+
+    spread = np.std(np.concatenate(noisy)) * 2.0 ** layout.exponents[0]
+    assert spread == pytest.approx(planned(policy).std, rel=0.1)
+    assert noised(Policy(), made, layout, SEED) is made
+
+
+def test_noise_too_fine_for_the_steps_is_refused() -> None:
+    policy = Policy(secrecy="sums", clip=1.0, epsilon=100.0, rounds=1, bits=8)
+    task = Sends(policy)
+    layout = layout_of(task, task.init())
+    made = make_contribution(task, task.init(), (0.0, 1), Context(1, SEED), layout)
+    with pytest.raises(TaskError, match="choose more bits"):
+        noised(policy, made, layout, SEED)
+
+
+def test_weights_that_no_members_can_have_make_no_mean() -> None:
+    task = Sends(Policy(secrecy="sums"))
+    layout = layout_of(task, task.init())
+    for weight in (2, -5, (3 << 40) + 1):
+        total = np.zeros((1, layout.values + layout.side), dtype=np.int64)
+        total[0, layout.values] = weight
+        with pytest.raises(IntegrityError, match="the weights"):
+            next_state(task, task.init(), layout, [total], [3], SEED)
