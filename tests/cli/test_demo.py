@@ -9,8 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file
+
+from folkmoot.cli.demo_settings import Attack
+from folkmoot.ledger.records import members_of
+from folkmoot.peer.home import Home
+from folkmoot.round.commitment import decode_inputs, decode_masked_inputs
+from folkmoot.round.fixed import decode_shard
+from folkmoot.round.reduce import layout_of, make_contribution
+from folkmoot.simulate.lying_worker import SCALE
+from folkmoot.task import Context, load_task, make_bundle
 
 PATIENCE = 180
 pytestmark = pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="looks for processes in /proc")
@@ -51,6 +61,24 @@ def running_below(folder: Path) -> list[str]:
             if any(str(folder).encode() in word for word in words):
                 found.append(b" ".join(words).decode())
     return found
+
+
+def auc_of_all(out: str) -> tuple[float, float, float]:
+    """Over everybody's held-out patients, of a demo with a liar: together, undefended, pooled."""
+    (row,) = re.findall(r"^all +([\d. ]+)$", out, re.MULTILINE)
+    together, undefended, pooled, *_ = map(float, row.split())
+    return together, undefended, pooled
+
+
+def secrecy(out: str) -> list[int]:
+    """What a secret demo says: contributions that went in, sums opened, seeds of own masks, seeds of shared ones."""
+    (told,) = re.findall(
+        r"^secret: no member saw another's contribution: (\d+) went in under masks, and only (\d+) sums, of .*\n"
+        r"opened for that: (\d+) seeds of contributors' own masks, (\w+) of masks shared",
+        out,
+        re.MULTILINE,
+    )
+    return [0 if number == "none" else int(number) for number in told]
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
@@ -115,6 +143,83 @@ def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert "is not empty" in err
+
+
+def test_in_secret_a_killed_hospital_comes_back_and_only_sums_were_opened(tmp_path: Path) -> None:
+    out = finished(demo(tmp_path, "--private", "--keep", tmp_path / "kept"))
+    (victim,) = re.findall(r"after round \d+: (\w+) \(process \d+\) is killed with SIGKILL", out)
+    assert re.search(rf"{victim} is back: its contribution counts in round (1[1-9]|20)\n", out)
+    assert "verified: 20 rounds replayed, every hash holds" in out
+    assert verified(tmp_path / "kept").returncode == 0
+
+    home = Home.open(tmp_path / "kept" / "helper")
+    finals = home.moot().finals(1)
+    masked, sums, own, shared = secrecy(out)
+    survivors = [members_of(final.survivors) for final in finals]
+    assert (masked, sums, own) == (sum(map(len, survivors)), 20, sum(map(len, survivors)))
+    lost = [set(members_of(final.dealt)) - set(alive) for final, alive in zip(finals, survivors, strict=True)]
+    assert shared == sum(len(gone) * len(alive) for gone, alive in zip(lost, survivors, strict=True))
+    assert shared >= 3, "the killed one was not waited for"
+    for final, gone in zip(finals, lost, strict=True):
+        _, seeds = decode_masked_inputs(home.store().get(final.inputs))
+        assert not gone & set(seeds)
+
+
+def test_with_a_liar_and_a_death_the_model_is_as_good_as_without_and_the_plain_mean_is_not(tmp_path: Path) -> None:
+    out = finished(demo(tmp_path, "--attack", "sign-flip", "--keep", tmp_path / "kept"))
+    (liar,) = re.findall(r"; ([\w-]+) lies: it sends ten times what it learned, the other way round\n", out)
+    (victim,) = re.findall(r"after round \d+: ([\w-]+) \(process \d+\) is killed with SIGKILL", out)
+    assert victim != liar
+    assert (
+        f"\nliar: {liar} sends ten times what it learned, the other way round; this went into 20 of 20 rounds\n" in out
+    )
+    assert "verified: 20 rounds replayed, every hash holds" in out
+    assert out.count(" undefended ") == 2
+    together, undefended, pooled = auc_of_all(out)
+    assert together > pooled - 0.03
+    assert together > undefended + 0.3
+    assert_first_lie(tmp_path / "kept", liar)
+
+
+def assert_first_lie(kept: Path, liar: str) -> None:
+    """What the liar sent in round 1 is its honest contribution, turned and scaled."""
+    home = Home.open(kept / liar)
+    member = home.moot().me()
+    assert member is not None
+    task = load_task(make_bundle(kept / "baselines.py"))
+    state, (path,) = task.init(), home.data().values()
+    layout = layout_of(task, state)
+    honest = make_contribution(task, state, task.load(path), Context(1, bytes(32)), layout).values
+    first = home.moot().finals(1)[0]
+    (shard,) = decode_inputs(home.store().get(first.inputs))[member.index].shards
+    sent = decode_shard(home.store().get(shard), 0, layout, 1)[: layout.values]
+    limit = (1 << layout.bits - 1) - 1
+    np.testing.assert_array_equal(sent, np.clip(-SCALE * honest, -limit, limit))
+    assert honest.any()
+
+
+@pytest.mark.parametrize("rounds", [4, pytest.param(20, marks=pytest.mark.long)])
+def test_a_liar_among_secret_groups_is_held_off(tmp_path: Path, rounds: int) -> None:
+    out = finished(demo(tmp_path, "--private", "--attack", "sign-flip", "--rounds", rounds))
+    assert "is killed" not in out
+    assert f"verified: {rounds + 1} rounds replayed, every hash holds" in out
+    assert re.search(rf"^liar: [\w-]+ .*; this went into {rounds} of {rounds} rounds$", out, re.MULTILINE)
+    assert secrecy(out) == [12 * rounds, 3 * rounds, 12 * rounds, 0]
+    together, undefended, pooled = auc_of_all(out)
+    assert together > pooled - 0.08
+    assert together > undefended + 0.2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("attack", [attack.value for attack in Attack])
+def test_no_attack_of_a_lone_liar_does_much_against_the_rule(tmp_path: Path, attack: str) -> None:
+    for seed in range(3):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        out = finished(demo(folder, "--attack", attack, "--no-kill", "--seed", seed))
+        together, _, pooled = auc_of_all(out)
+        assert together > pooled - 0.05
+        assert "verified: 20 rounds replayed, every hash holds" in out
 
 
 @pytest.mark.long

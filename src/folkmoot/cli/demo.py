@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from folkmoot.cli.demo_settings import Attack, choose
+
 if TYPE_CHECKING:
     from folkmoot.cli.demo_settings import Settings
 
@@ -24,23 +26,41 @@ _MODEL = Path("folkmoot-demo.safetensors")
 
 
 def demo(
-    peers: Annotated[int, typer.Option(help="Peers: up to four hospitals, the others only help.", min=3, max=32)] = 5,
+    peers: Annotated[
+        int | None,
+        typer.Option(
+            help="Peers: up to four hospitals, or their clinics; the others only help.",
+            min=3,
+            max=32,
+            show_default="5; 8 with --attack; 12 with both",
+        ),
+    ] = None,
     rounds: Annotated[int, typer.Option(help="Rounds of training.", min=2, max=1000)] = 20,
+    private: Annotated[
+        bool, typer.Option("--private", help="Add up contributions under masks: no member sees another's.")
+    ] = False,
+    attack: Annotated[
+        Attack | None,
+        typer.Option(
+            help="Deal each hospital's patients to clinics, one of which lies in this way, against a robust rule."
+            " With --private nobody is killed: the rule sees three secret groups of four, which take all twelve.",
+        ),
+    ] = None,
     no_kill: Annotated[bool, typer.Option("--no-kill", help="Kill nobody; a seed then gives one model.")] = False,
     keep: Annotated[
         Path | None, typer.Option(help="Keep everything in this new folder.", metavar="DIR", file_okay=False)
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides all keys, the held-out patients, and who is killed.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides all keys, the held-out patients, who is killed and who lies.")] = 0,
 ) -> None:
     """Watch four hospitals train one model with no server, through the sudden death of one of them.
+
+    With --private no member sees what another contributes; with --attack one of them lies; both go together.
 
     Every peer is a process of its own on this machine, with its own key, data and disk. The data are the
     UCI heart-disease files. Nothing is sent anywhere else.
     """
     began = time.monotonic()
-    from folkmoot.cli.demo_settings import Settings
-
-    settings = Settings(peers=peers, rounds=rounds, kill=not no_kill, seed=seed)
+    settings = choose(peers=peers, rounds=rounds, kill=not no_kill, seed=seed, private=private, attack=attack)
     with _leaving_on_signals(), _folder(keep) as folder:
         _run(settings, folder, folder / "model.safetensors" if keep else _MODEL, began)
         if keep:

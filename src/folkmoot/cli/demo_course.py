@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import random
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from folkmoot.cli.demo_peers import Peers
-from folkmoot.cli.demo_settings import Settings, task_text
+from folkmoot.cli.demo_settings import ATTACKS, Settings
+from folkmoot.cli.demo_task import data_files, pause, task_text
 from folkmoot.cli.demo_view import Scene, View
 from folkmoot.errors import LocalError
-from folkmoot.learn.heart import hospitals
 from folkmoot.peer.local import LocalMoot
 
 if TYPE_CHECKING:
@@ -33,15 +32,25 @@ def run_course(settings: Settings, folder: Path, console: Console, began: float)
 
     Raises ``LocalError`` when a peer ends by itself or nothing moves for two minutes.
     """
-    console.print(f"founding a moot of {settings.peers} members in {folder} ...", highlight=False, soft_wrap=True)
+    _say(console, f"founding a moot of {settings.peers} members in {folder} ...")
     moot = LocalMoot.found(folder, settings.names, name="heart", seed=settings.seed)
     view = View(console, began)
-    with Peers(moot.homes) as peers:
+    liars = {settings.liar: settings.attack.value} if settings.liar and settings.attack else {}
+    if settings.attack:
+        _say(
+            console,
+            f"each hospital's patients are dealt to clinics; {settings.liar} lies: it {ATTACKS[settings.attack]}",
+        )
+    with Peers(moot.homes, liars) as peers:
         for name in moot.homes:
             peers.start(name)
         with view.showing():
             task = _Course(settings, moot, peers, view).run()
     return moot, task
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 class _Death(NamedTuple):
@@ -58,9 +67,9 @@ class _Course:
         self._moot = moot
         self._peers = peers
         self._view = view
-        self._scene = Scene(settings.rounds, dict.fromkeys(moot.homes))
+        self._scene = Scene(settings.all_rounds, dict.fromkeys(moot.homes), liar=settings.liar)
         self._half = settings.half
-        self._victim = random.Random(settings.seed).choice(settings.hospitals) if settings.kill else None
+        self._victim = settings.victim
         self._ledger = moot.homes[settings.names[-1]].moot()
         self._killed: _Death | None = None
         self._revived_after: int | None = None
@@ -72,7 +81,7 @@ class _Course:
         """From the start of the peers to the last round; the task's id."""
         self._task = self._offer(self._seconds_to_start())
         self._wait_until_all_are_ready()
-        self._moot.grant(self._task, self._settings.hospitals)
+        self._moot.grant(self._task, self._settings.learners)
         self._wait_until_done()
         return self._task
 
@@ -84,11 +93,10 @@ class _Course:
         return time.monotonic() - began
 
     def _offer(self, start_seconds: float) -> int:
-        """Describe the hospitals' data and propose the task; its id. All that is missing then are the grants."""
+        """Describe the members' data and propose the task; its id. All that is missing then are the grants."""
         source = self._moot.folder / "task.py"
-        source.write_text(task_text(self._settings, pause=self._settings.pause(start_seconds)))
-        files = hospitals()
-        return self._moot.offer(source, {name: files[name] for name in self._settings.hospitals})
+        source.write_text(task_text(self._settings, pause(self._settings, start_seconds)))
+        return self._moot.offer(source, data_files(self._settings, self._moot.folder / "clinics"))
 
     def _wait_until_all_are_ready(self) -> None:
         """Until every peer has loaded the task: then none keeps the first round waiting."""

@@ -33,8 +33,10 @@ class Peers:
     standard input to the end, so that even a demo killed by SIGKILL takes its peers along.
     """
 
-    def __init__(self, homes: Mapping[str, Home]) -> None:
+    def __init__(self, homes: Mapping[str, Home], liars: Mapping[str, str] | None = None) -> None:
+        """``liars`` are those that lie, each with the name of its attack."""
         self._homes = homes
+        self._liars = liars or {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Peers:
@@ -49,14 +51,20 @@ class Peers:
     def start(self, name: str) -> None:
         """Start the peer of this name."""
         home = self._homes[name]
-        with self._output(home).open("ab") as output:
+        with self._output(home).open("ab") as output, _deferred():
             self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "folkmoot.peer", str(home.path)],
+                [sys.executable, "-m", *self._program(name)],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
             )
+
+    def _program(self, name: str) -> tuple[str, ...]:
+        home = str(self._homes[name].path)
+        if name in self._liars:
+            return ("folkmoot.simulate.liar", home, "--attack", self._liars[name])
+        return ("folkmoot.peer", home)
 
     def kill(self, name: str) -> int:
         """End the peer with SIGKILL, as a power cut would; its process id."""
@@ -116,6 +124,21 @@ def _uninterrupted() -> Iterator[None]:
     finally:
         for sign, handler in before.items():
             signal.signal(sign, handler)
+
+
+@contextlib.contextmanager
+def _deferred() -> Iterator[None]:
+    """Ctrl-C and the like come through at the end: a process that is started and not yet on record would be left."""
+    caught: list[int] = []
+    signs = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {sign: signal.signal(sign, lambda number, frame: caught.append(number)) for sign in signs}
+    try:
+        yield
+    finally:
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+        for number in caught:
+            signal.raise_signal(number)
 
 
 def _close(stream: IO[bytes] | None) -> None:

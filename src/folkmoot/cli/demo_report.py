@@ -1,23 +1,27 @@
-"""What the demo ends with: who gained what, where the model is, and the proof."""
+"""What the demo ends with: who gained what, where the model is, what was opened, and the proof."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from folkmoot.cli.demo_settings import Settings, task_text
+from folkmoot.cli.demo_quality import quality, ways
+from folkmoot.cli.demo_secrecy import opened
+from folkmoot.cli.demo_settings import ATTACKS, Settings
+from folkmoot.cli.demo_task import task_text
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
     from folkmoot.peer.local import LocalMoot
-    from folkmoot.task import State
 
 __all__ = ["report"]
 
 _SHOWN = {"auc": "AUC", "accuracy": "accuracy"}
-_WAYS = ("alone", "together", "pooled")
+_TABLE_WIDTH = 80
+"""Columns that the table takes at least; narrower terminals wrap its lines."""
 
 
 def report(moot: LocalMoot, task: int, settings: Settings, console: Console, model: Path) -> None:
@@ -27,18 +31,24 @@ def report(moot: LocalMoot, task: int, settings: Settings, console: Console, mod
     """
     from folkmoot.peer.offering import export
     from folkmoot.peer.verify import verify
-    from folkmoot.task import read_state
+    from folkmoot.task import load_task, make_bundle, read_state
 
-    home = moot.homes[settings.names[-1]]
+    home = moot.homes[settings.witness]
     final = export(home, task, model)
-    state = read_state(home.store().get(final.model))
+    source = moot.folder / "baselines.py"
+    source.write_text(task_text(settings))
+    trained = load_task(make_bundle(source))
     console.print()
-    console.print(_table(settings, moot.folder, state))
+    state = read_state(home.store().get(final.model))
+    console.print(_table(quality(moot, settings, trained, state), settings), width=max(_TABLE_WIDTH, console.width))
     console.print()
     _say(console, f"model: {model}, hash {final.model.hex()}")
-    # The last peer had no data and saw every round from the ledger; whatever it lacks, the others' disks have.
-    others = [other.blobs for name, other in moot.homes.items() if name != settings.names[-1]]
+    # The witness saw every round from the ledger; whatever it lacks, the others' disks have.
+    others = [other.blobs for name, other in moot.homes.items() if name != settings.witness]
     proof = verify(Path(home.config.ledger), home.config.contract, [home.blobs, *others])
+    lines = opened(moot, task, trained.policy).lines() if settings.private else ()
+    for line in (*_liar(moot, task, settings), *lines):
+        _say(console, line)
     _say(console, f"verified: {proof.rounds} rounds replayed, every hash holds")
 
 
@@ -46,35 +56,32 @@ def _say(console: Console, text: str) -> None:
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _table(settings: Settings, folder: Path, together: State) -> Table:
+def _table(rows: Sequence[tuple[str, Mapping[str, Mapping[str, float]]]], settings: Settings) -> Table:
     from rich.table import Table
 
+    shown = ways(settings)
     table = Table(title="held-out quality", title_justify="left", box=None, header_style="bold", pad_edge=False)
-    table.add_column("\nhospital", min_width=12)
+    # that four ways fit eighty columns
+    table.collapse_padding = len(shown) > 3
+    table.add_column("\nhospital", min_width=11)
     for metric in _SHOWN.values():
-        for way in _WAYS:
-            table.add_column(f"{metric}\n{way}", justify="right", style="bold" if way == "together" else "")
-    for name, row in _rows(settings, folder, together):
-        cells = [f"{row[way][metric]:.3f}" if way in row else "" for metric in _SHOWN for way in _WAYS]
+        for way in shown:
+            heading = f"{metric if way == shown[0] else ''}\n{way}"
+            table.add_column(heading, justify="right", style="bold" if way == "together" else "")
+    for name, row in rows:
+        cells = [f"{row[way][metric]:.3f}" if way in row else "" for metric in _SHOWN for way in shown]
         table.add_row(name, *cells)
     return table
 
 
-def _rows(settings: Settings, folder: Path, together: State) -> list[tuple[str, dict[str, dict[str, float]]]]:
-    """For each hospital, and all: the metrics of each way to train on its held-out patients."""
-    from folkmoot.learn import alone, held_out, hospitals, pooled
-    from folkmoot.task import load_task, make_bundle
-
-    source = folder / "baselines.py"
-    source.write_text(task_text(settings))
-    task = load_task(make_bundle(source))
-    files = hospitals()
-    datasets = {name: task.load(str(files[name])) for name in settings.hospitals}
-    best = pooled(task, list(datasets.values()))
-    rows = []
-    for name, data in datasets.items():
-        ways = {"alone": alone(task, data), "together": together, "pooled": best}
-        rows.append((name, {way: held_out(task, state, data) for way, state in ways.items()}))
-    ways = {"together": together, "pooled": best}
-    rows.append(("all", {way: held_out(task, state, *datasets.values()) for way, state in ways.items()}))
-    return rows
+def _liar(moot: LocalMoot, task: int, settings: Settings) -> list[str]:
+    """Who lied, how often by the ledger, and what the table's column of it is."""
+    if settings.attack is None or settings.liar is None:
+        return []
+    member = list(moot.homes).index(settings.liar)
+    finals = moot.homes[settings.witness].moot().finals(task)
+    told = sum(final.survivors >> member & 1 for final in finals[settings.grouped :])
+    return [
+        f"liar: {settings.liar} {ATTACKS[settings.attack]}; this went into {told} of {settings.rounds} rounds",
+        "undefended: the same liar among the same members, and the plain mean of what they send; computed here",
+    ]

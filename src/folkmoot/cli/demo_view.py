@@ -26,6 +26,8 @@ class Scene:
     statuses: dict[str, PeerStatus | None]
     dead: str | None = None
     """The peer that is killed and not started again."""
+    liar: str | None = None
+    """The peer that lies."""
     notes: list[str] = field(default_factory=list)
     """What happened, in order: said once on a plain output, shown under the table on a terminal."""
 
@@ -116,7 +118,7 @@ def _table(scene: Scene, elapsed: float) -> RenderableType:
     for column in ("round", "norm", "sent kB", "received kB"):
         table.add_column(column, justify="right", min_width=7)
     for name in scene.statuses:
-        table.add_row(*_row(scene, name), style="bold red" if name == scene.dead else "")
+        table.add_row(*_row(scene, name), style=_style(scene, name))
     heading = Text(f"round {min(scene.final + 1, scene.rounds)} of {scene.rounds}, {elapsed:.0f} s", style="bold")
     parts: list[RenderableType] = [heading, Text(), table, Text()]
     for metric, points in scene.metrics.items():
@@ -125,6 +127,12 @@ def _table(scene: Scene, elapsed: float) -> RenderableType:
             parts.append(Text(f"{metric:<9} {values[-1]:8.4f}  {sparkline(values, 40)}"))
     parts += [Text(), *(Text(note, style="yellow") for note in scene.notes)]
     return Group(*parts)
+
+
+def _style(scene: Scene, name: str) -> str:
+    if name == scene.dead:
+        return "bold red"
+    return "magenta" if name == scene.liar else ""
 
 
 def _row(scene: Scene, name: str) -> tuple[str, ...]:

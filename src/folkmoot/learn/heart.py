@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from folkmoot.errors import DataError
 from folkmoot.learn.supervised import Array
 
-__all__ = ["COLUMNS", "HEART_FEATURES", "hospitals", "load_heart"]
+__all__ = ["COLUMNS", "HEART_FEATURES", "clinics", "hospitals", "load_heart"]
 
 COLUMNS = (
     *("age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak"),
@@ -35,6 +35,20 @@ def hospitals() -> dict[str, Path]:
     """The four packaged files, by hospital: ``cleveland``, ``hungarian``, ``switzerland``, ``va``."""
     folder = Path(__file__).resolve().parent.parent / "data" / "heart_disease"
     return {name: folder / f"processed.{name}.data" for name in ("cleveland", "hungarian", "switzerland", "va")}
+
+
+def clinics(hospital: Path, count: int, seed: int = 0) -> list[str]:
+    """The text of ``count`` files that share out one hospital's patients, a line each, sick and healthy alike.
+
+    Each patient is in one of them, and none has more than one of either kind over any other. Raises ``DataError`` as
+    `load_heart` does.
+    """
+    healthy = _read(hospital)[:, COLUMNS.index("num")] == 0
+    lines = [line for line in hospital.read_text("ascii").splitlines() if line.strip()]
+    shuffle = np.random.Generator(np.random.PCG64(seed))
+    order = np.concatenate([shuffle.permutation(np.flatnonzero(healthy == kind)) for kind in (False, True)])
+    dealt = [np.sort(order[clinic::count]) for clinic in range(count)]
+    return ["".join(f"{lines[patient]}\n" for patient in patients) for patients in dealt]
 
 
 def load_heart(

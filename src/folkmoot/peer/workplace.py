@@ -8,8 +8,9 @@ import os
 import signal
 import struct
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import msgspec
 
@@ -23,8 +24,6 @@ from folkmoot.store import Store
 __all__ = ["Workplace"]
 
 LOAD_SECONDS = 120.0
-_WORKER = "folkmoot.peer.worker"
-"""Named, not imported: NumPy and the round's arithmetic are for the worker's process alone."""
 _LENGTH = struct.Struct("<I")
 _ANSWER_LIMIT = 1 << 26
 _MESSAGE_LIMIT = 500
@@ -41,6 +40,10 @@ class Workplace:
     Every question raises ``TaskError`` when the task's code raises, the worker dies, or ``timeout`` seconds pass
     (the worker is then killed). Starting it and loading the task have ``LOAD_SECONDS`` of their own.
     """
+
+    worker: ClassVar[Sequence[str]] = ("folkmoot.peer.worker",)
+    """The worker's module, and its first arguments. Named, not imported: NumPy and the round's arithmetic are for the
+    worker's process alone."""
 
     def __init__(self, store: Store, bundle: Hash, log: Path) -> None:
         self._store = store
@@ -92,7 +95,7 @@ class Workplace:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                _WORKER,
+                *self.worker,
                 str(self._store.root),
                 *(() if self._store.budget is None else (str(self._store.budget),)),
                 stdin=asyncio.subprocess.PIPE,
