@@ -6,7 +6,7 @@ No message travels: what each would tell is asked of it, as any member may.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from mask_table import PARENT, POLICY
@@ -26,7 +26,7 @@ from folkmoot.round.view import Phase, RoundView
 NOW = 1000.0
 
 
-def frozen(key: Key, members: int, survivors: int) -> RoundView:
+def frozen(key: Key, members: int, survivors: int, commits: Sequence[bytes] | None = None) -> RoundView:
     """What the ledger shows when all ``members`` (a number) committed and these survive."""
     everyone = (1 << members) - 1
     return RoundView(
@@ -38,7 +38,7 @@ def frozen(key: Key, members: int, survivors: int) -> RoundView:
         expected=everyone,
         dealt=everyone,
         committed=everyone,
-        commits=(bytes(32),) * members,
+        commits=tuple(commits or [bytes(32)] * members),
         survivors=survivors,
         commit_deadline=1060,
         closed_at=1000,
@@ -48,9 +48,15 @@ def frozen(key: Key, members: int, survivors: int) -> RoundView:
     )
 
 
-def closed(key: Key, members: int) -> RoundView:
+def closed(key: Key, members: int, commits: Sequence[bytes] | None = None) -> RoundView:
     """What it shows between the last commit and the freeze."""
-    return replace(frozen(key, members, 0), phase=Phase.COMMIT, final_deadline=0)
+    return replace(frozen(key, members, 0, commits), phase=Phase.COMMIT, final_deadline=0)
+
+
+def still_open(key: Key, members: int, commits: Sequence[bytes]) -> RoundView:
+    """What it shows while the last member's commit is not there."""
+    view = closed(key, members, commits[:-1])
+    return replace(view, committed=view.members >> 1, closed_at=0)
 
 
 class UnmaskingPeer:
