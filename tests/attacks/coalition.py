@@ -65,13 +65,17 @@ class Coalition:
 
     def hear_seeds(self, dealer: int, seeds: Mapping[int, bytes]) -> None:
         """Take seeds that somebody told, true or false: only those count that fit their envelope."""
+        envelope = self._envelopes.get(dealer)
         for target, seed in seeds.items():
-            if self._envelopes[dealer].check_seed(target, seed):
+            if envelope is not None and envelope.check_seed(target, seed):
                 self.seeds[dealer, target] = seed
 
     def hear_shares(self, holder: int, dealer: int, shares: Mapping[int, bytes]) -> None:
+        """Likewise shares."""
+        envelope = self._envelopes.get(dealer)
         for target, share in shares.items():
-            self.shares.setdefault((dealer, target), {})[holder] = share
+            if envelope is not None and envelope.check_share(holder, target, share):
+                self.shares.setdefault((dealer, target), {})[holder] = share
 
     def seed(self, member: int, target: int) -> bytes | None:
         """The seed behind one mask of a member, if anything that is known leads to it: the self mask's, or, with
@@ -85,10 +89,7 @@ class Coalition:
             envelope = self._envelopes.get(dealer)
             shares = self.shares.get((dealer, other), {})
             if envelope is not None and len(shares) >= envelope.threshold:
-                try:
-                    return envelope.recover(other, shares)
-                except IntegrityError:
-                    continue
+                return envelope.recover(other, shares)
         return None
 
     def known(self, member: int) -> set[int]:
