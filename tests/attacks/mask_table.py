@@ -45,10 +45,11 @@ class Table:
         self.maskings = {m: self.masking(m, parents.get(m, PARENT)) for m in self.members}
         self.envelopes = {m: masking.envelope() for m, masking in self.maskings.items()}
 
-    def masking(self, member: int, parent: Hash = PARENT) -> Masking:
-        """As the member's process makes it when the attempt begins, or when it begins anew after a crash."""
-        place, secret = Place(CHAIN, CONTRACT, self.key, parent), blob_hash(exchange_secret(member))
-        return Masking(member, place, self.plan, secret, functools.partial(shared, member))
+    def masking(self, member: int, parent: Hash = PARENT, keys_of: int | None = None) -> Masking:
+        """As the member's process makes it when the attempt begins; or somebody else in its place, with other keys."""
+        keys = member if keys_of is None else keys_of
+        place, secret = Place(CHAIN, CONTRACT, self.key, parent), blob_hash(exchange_secret(keys))
+        return Masking(member, place, self.plan, secret, functools.partial(shared, keys))
 
     def pass_envelopes(self) -> Table:
         """Everyone takes everyone's envelope."""

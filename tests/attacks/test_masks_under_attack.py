@@ -83,6 +83,22 @@ def test_the_threshold_is_more_than_two_thirds_of_the_holders_and_not_one_more(n
     assert small.coalition(range(enough)).reads(n - 1)
 
 
+def test_whoever_lacks_a_members_keys_makes_none_of_its_secrets(table: Table) -> None:
+    """defence: Secrets derives all it has from the own secret, or from what X25519 agrees between two.
+
+    A colluder that computes in the victim's place, with its own keys, has nothing in common with the victim.
+    """
+    own = table.maskings[VICTIM].secrets
+    thief = table.masking(VICTIM, keys_of=COLLUDERS[0]).secrets
+    assert own is not None
+    assert thief is not None
+    assert not set(own.seeds.values()) & set(thief.seeds.values())
+    for near in HONEST[:-1]:
+        for pair in ((VICTIM, near), (near, VICTIM)):
+            assert own.box_key(*pair) != thief.box_key(*pair)
+    assert own.coefficients(1) != thief.coefficients(1)
+
+
 # ---- model inconsistency -----------------------------------------------------------------------------------------
 
 OTHER = blob_hash(b"another parent state")

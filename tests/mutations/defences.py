@@ -1,0 +1,612 @@
+"""The lines that defend secret and robust rounds, each with what it becomes when it is taken out and who has to notice.
+
+A line is named by text that occurs once in its file; tests by where they are, without parameters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ROUND, PEER, TESTS = "src/folkmoot/round/", "src/folkmoot/peer/", "tests/"
+ENVELOPE = "round/test_envelope.py::test_"
+SEEDS = "round/test_seeds.py::test_"
+MASKS = "round/test_masks.py::test_"
+GROUPS = "round/test_groups.py::test_"
+ATTACK = "attacks/test_masks_under_attack.py::test_"
+ROUNDS = "attacks/test_rounds_under_attack.py::test_"
+TOLD = "attacks/test_told_once.py::test_"
+DROPOUT = "attacks/test_dropouts.py::test_"
+TRANSCRIPT = "attacks/test_transcript.py::test_"
+CONTRACT = "ledger/test_contract_rounds.py::test_"
+
+
+@dataclass(frozen=True)
+class Defence:
+    """What stands in ``file``, what it becomes, and the tests that fail then."""
+
+    name: str
+    file: str
+    line: str
+    becomes: str
+    noticed_by: tuple[str, ...]
+
+
+DEFENCES = [
+    # ---- who holds how many shares, and what may be known --------------------------------------------------------
+    Defence(
+        "share threshold of more than two thirds",
+        "src/folkmoot/task/policy.py",
+        "return 2 * holders // 3 + 1",
+        "return holders // 3 + 1",
+        (ATTACK + "the_threshold_is_more_than_two_thirds_of_the_holders_and_not_one_more",),
+    ),
+    Defence(
+        "fewest survivors of a sum",
+        "src/folkmoot/task/policy.py",
+        "return max(FEWEST, share_threshold(size - 1))",
+        "return share_threshold(size - 1)",
+        (ATTACK + "never_is_a_sum_of_two_unmasked_however_small_the_group",),
+    ),
+    Defence(
+        "quota of a mask group",
+        ROUND + "plan.py",
+        "if len(row) >= quota(len(group)))",
+        "if row)",
+        (
+            ATTACK + "survivors_below_the_quota_are_told_nothing",
+            ATTACK + "never_is_a_sum_of_two_unmasked_however_small_the_group",
+            TOLD + "whatever_two_sets_a_ledger_shows_no_member_is_laid_open",
+        ),
+    ),
+    Defence(
+        "nothing is released of a lost member",
+        ROUND + "groups.py",
+        "if dealer not in survivors:",
+        "if False:",
+        (
+            ATTACK + "what_a_member_sent_that_was_declared_lost_stays_noise",
+            ATTACK + "no_sequence_of_survivor_sets_gets_a_members_self_mask_and_its_pair_masks",
+            TOLD + "whatever_two_sets_a_ledger_shows_no_member_is_laid_open",
+            GROUPS + "the_dead_release_nothing_and_the_living_their_own_and_what_they_share_with_the_dead",
+            GROUPS + "for_no_member_self_mask_and_pair_masks_are_both_known",
+            MASKS + "of_one_who_uploaded_and_did_not_survive_colluders_see_noise",
+        ),
+    ),
+    Defence(
+        "no seed between two survivors is released",
+        ROUND + "groups.py",
+        "return (dealer, *(j for j in neighbours if j not in survivors))",
+        "return (dealer, *neighbours)",
+        (
+            ATTACK + "whoever_listens_sees_noise_whatever_all_members_say_once_survivors_are_fixed",
+            ATTACK + "colluders_one_below_the_threshold_see_noise_in_place_of_a_survivor_and_the_sum_is_exact",
+            ATTACK + "no_sequence_of_survivor_sets_gets_a_members_self_mask_and_its_pair_masks",
+            TOLD + "whatever_two_sets_a_ledger_shows_no_member_is_laid_open",
+            GROUPS + "the_dead_release_nothing_and_the_living_their_own_and_what_they_share_with_the_dead",
+            GROUPS + "for_no_member_self_mask_and_pair_masks_are_both_known",
+            MASKS + "of_a_survivor_colluders_see_noise_after_the_release_too",
+            TRANSCRIPT + "all_keys_of_fewer_than_the_threshold_leave_noise_of_what_the_honest_peer_sent",
+            TRANSCRIPT + "whoever_listens_without_a_key_learns_sums_only",
+        ),
+    ),
+    Defence(
+        "what is shared with the lost is released",
+        ROUND + "groups.py",
+        "return (dealer, *(j for j in neighbours if j not in survivors))",
+        "return (dealer,)",
+        (
+            DROPOUT + "one_member_lost_leaves_the_exact_sum_of_the_survivors",
+            DROPOUT + "two_members_lost_leave_the_exact_sum_of_the_survivors",
+            MASKS + "the_unmasked_sum_is_the_plain_sum_whoever_is_missing",
+        ),
+    ),
+    Defence(
+        "a circle that is known beforehand is not used",
+        ROUND + "groups.py",
+        "if n <= FULL_UP_TO or beacon == NO_BEACON:",
+        "if n <= FULL_UP_TO:",
+        (GROUPS + "without_a_beacon_even_a_large_group_is_full",),
+    ),
+    # ---- what masks are made of ------------------------------------------------------------------------------------
+    Defence(
+        "masks are bound to the parent state",
+        ROUND + "seeds.py",
+        "blake3(numbers + contract + parent + beacon + bitmap,",
+        "blake3(numbers + contract + beacon + bitmap,",
+        (
+            ATTACK + "a_member_that_is_shown_another_model_than_the_rest_is_not_taken_for_one_of_them",
+            ATTACK + "of_a_member_that_is_shown_another_model_the_sum_shows_noise",
+            SEEDS + "contexts_that_differ_in_one_field_have_no_secret_in_common",
+        ),
+    ),
+    Defence(
+        "masks are bound to the attempt",
+        ROUND + "seeds.py",
+        "for n in (chain_id, task, round, attempt))",
+        "for n in (chain_id, task, round))",
+        (
+            ATTACK + "the_same_words_sent_in_two_attempts_have_nothing_in_common",
+            ATTACK + "seeds_that_were_opened_in_one_attempt_open_nothing_of_the_next",
+            ATTACK + "an_envelope_of_another_attempt_is_not_taken",
+            ATTACK + "shares_of_another_attempt_are_refused",
+            ATTACK + "seeds_of_another_attempt_are_refused",
+            MASKS + "the_same_words_sent_in_two_attempts_have_nothing_in_common",
+            SEEDS + "contexts_that_differ_in_one_field_have_no_secret_in_common",
+        ),
+    ),
+    Defence(
+        "every secret is bound to its context",
+        ROUND + "seeds.py",
+        'purpose + b" v1" + context + b""',
+        'purpose + b" v1" + b""',
+        (
+            ATTACK + "the_same_words_sent_in_two_attempts_have_nothing_in_common",
+            ATTACK + "of_a_member_that_is_shown_another_model_the_sum_shows_noise",
+            ENVELOPE + "an_envelope_of_another_attempt_opens_nothing",
+            SEEDS + "contexts_that_differ_in_one_field_have_no_secret_in_common",
+        ),
+    ),
+    Defence(
+        "every secret has its purpose",
+        ROUND + "seeds.py",
+        'b"folkmoot 2026 " + purpose + b" v1"',
+        'b"folkmoot 2026 " + b" v1"',
+        (SEEDS + "no_two_secrets_of_a_group_are_alike",),
+    ),
+    Defence(
+        "every secret is bound to its members",
+        ROUND + "seeds.py",
+        'context + b"".join(m.to_bytes(2, "big") for m in members)',
+        "context",
+        (
+            SEEDS + "no_two_secrets_of_a_group_are_alike",
+            SEEDS + "a_member_that_publishes_anothers_key_shares_no_secret_with_it",
+        ),
+    ),
+    Defence(
+        "public keys of low order are refused",
+        ROUND + "seeds.py",
+        'raise IntegrityError(f"{public.hex()} is not a public exchange key: {error}") from None',
+        "return bytes(32)",
+        (SEEDS + "a_public_key_that_would_make_secrets_known_is_refused",),
+    ),
+    Defence(
+        "self masks",
+        ROUND + "seeds.py",
+        "return [(sign(self.me, target), seed) for target, seed in self.seeds.items()]",
+        "return [(sign(self.me, target), seed) for target, seed in self.seeds.items() if target != self.me]",
+        (
+            ATTACK + "what_a_member_sent_that_was_declared_lost_stays_noise",
+            ATTACK + "colluders_one_below_the_threshold_see_noise_in_place_of_a_survivor_and_the_sum_is_exact",
+            MASKS + "of_one_who_uploaded_and_did_not_survive_colluders_see_noise",
+        ),
+    ),
+    Defence(
+        "side words have keystream of their own",
+        ROUND + "masks.py",
+        "_SIDE_BLOCK = 1 << 63",
+        "_SIDE_BLOCK = 0",
+        (MASKS + "side_words_never_meet_the_mask_of_value_words",),
+    ),
+    Defence(
+        "masked words have one size",
+        ROUND + "masks.py",
+        "if len(data) != -(-count * width // 8):",
+        "if False:",
+        (MASKS + "packed_words_of_another_size_are_refused",),
+    ),
+    # ---- envelopes -------------------------------------------------------------------------------------------------
+    Defence(
+        "an envelope has one size",
+        ROUND + "envelope.py",
+        "if len(data) != envelope_bytes(len(neighbours)):",
+        "if False:",
+        (ENVELOPE + "an_envelope_of_another_size_is_refused",),
+    ),
+    Defence(
+        "shares fit their tags",
+        ROUND + "envelope.py",
+        "return self.data[at : at + _TAG_BYTES] == tag",
+        "return True",
+        (
+            ENVELOPE + "a_wrong_share_is_recognised",
+            ENVELOPE + "a_share_of_another_holder_target_or_dealer_is_recognised",
+            ENVELOPE + "a_share_of_another_attempt_is_recognised",
+            ENVELOPE + "lying_holders_do_not_keep_a_seed_from_being_rebuilt",
+            ATTACK + "another_members_shares_are_refused",
+        ),
+    ),
+    Defence(
+        "a seed has its length",
+        ROUND + "envelope.py",
+        "if target not in self.targets or len(seed) != SEED_BYTES:",
+        "if target not in self.targets:",
+        (ENVELOPE + "a_seed_or_share_of_another_length_fits_nothing_even_where_the_dealer_vouches_for_it",),
+    ),
+    Defence(
+        "a share has its length",
+        ROUND + "envelope.py",
+        "if holder not in self.neighbours or target not in self.targets or len(share) != SHARE_BYTES:",
+        "if holder not in self.neighbours or target not in self.targets:",
+        (ENVELOPE + "a_seed_or_share_of_another_length_fits_nothing_even_where_the_dealer_vouches_for_it",),
+    ),
+    Defence(
+        "tags are bound to their context",
+        ROUND + "envelope.py",
+        "key = blake3(context + place, derive_key_context=_TAG_CONTEXT).digest()",
+        "key = blake3(place, derive_key_context=_TAG_CONTEXT).digest()",
+        (ENVELOPE + "tags_are_bound_to_their_members_even_where_shares_are_the_same",),
+    ),
+    Defence(
+        "tags are bound to dealer and holder",
+        ROUND + "envelope.py",
+        "key = blake3(context + place, derive_key_context=_TAG_CONTEXT).digest()",
+        "key = blake3(context, derive_key_context=_TAG_CONTEXT).digest()",
+        (ENVELOPE + "tags_are_bound_to_their_members_even_where_shares_are_the_same",),
+    ),
+    Defence(
+        "tags are bound to their target",
+        ROUND + "envelope.py",
+        'blake3(t.to_bytes(2, "big") + share, key=key)',
+        "blake3(share, key=key)",
+        (ENVELOPE + "tags_are_bound_to_their_members_even_where_shares_are_the_same",),
+    ),
+    Defence(
+        "hashes of seeds are bound to their context",
+        ROUND + "envelope.py",
+        "return blake3(context + place + seed, derive_key_context=_SEED_CONTEXT).digest()",
+        "return blake3(place + seed, derive_key_context=_SEED_CONTEXT).digest()",
+        (ENVELOPE + "hashes_are_bound_to_their_members_even_where_seeds_are_the_same",),
+    ),
+    Defence(
+        "hashes of seeds are bound to their members",
+        ROUND + "envelope.py",
+        "return blake3(context + place + seed, derive_key_context=_SEED_CONTEXT).digest()",
+        "return blake3(context + seed, derive_key_context=_SEED_CONTEXT).digest()",
+        (ENVELOPE + "hashes_are_bound_to_their_members_even_where_seeds_are_the_same",),
+    ),
+    Defence(
+        "box keys are bound to their context",
+        ROUND + "seeds.py",
+        'b"share box", self.context, (dealer, holder)',
+        'b"share box", bytes(32), (dealer, holder)',
+        (ENVELOPE + "an_envelope_of_another_attempt_opens_nothing",),
+    ),
+    Defence(
+        "box keys are bound to their direction",
+        ROUND + "seeds.py",
+        'b"share box", self.context, (dealer, holder)',
+        'b"share box", self.context, tuple(sorted((dealer, holder)))',
+        (SEEDS + "no_two_secrets_of_a_group_are_alike",),
+    ),
+    Defence(
+        "boxes are encrypted under what two members agree on",
+        ROUND + "seeds.py",
+        '_derive(self.shared(other), b"share box"',
+        '_derive(bytes(32), b"share box"',
+        (ATTACK + "whoever_lacks_a_members_keys_makes_none_of_its_secrets",),
+    ),
+    Defence(
+        "pair masks grow from what two members agree on",
+        ROUND + "seeds.py",
+        '_derive(self.shared(other), b"pair mask"',
+        '_derive(bytes(32), b"pair mask"',
+        (ATTACK + "whoever_lacks_a_members_keys_makes_none_of_its_secrets",),
+    ),
+    Defence(
+        "self masks grow from a member's own secret",
+        ROUND + "seeds.py",
+        '_derive(self.secret, b"self mask"',
+        '_derive(bytes(32), b"self mask"',
+        (ATTACK + "whoever_lacks_a_members_keys_makes_none_of_its_secrets",),
+    ),
+    Defence(
+        "shares are drawn from a member's own secret",
+        ROUND + "seeds.py",
+        '_derive(self.secret, b"share coefficients"',
+        '_derive(bytes(32), b"share coefficients"',
+        (ATTACK + "whoever_lacks_a_members_keys_makes_none_of_its_secrets",),
+    ),
+    Defence(
+        "seeds fit their hashes",
+        ROUND + "envelope.py",
+        "return self.data[at : at + HASH_BYTES] == _seed_hash(self.context, self.dealer, target, seed)",
+        "return True",
+        (
+            ENVELOPE + "a_wrong_seed_is_recognised",
+            ENVELOPE + "a_dealer_that_hashed_another_pair_seed_is_refused",
+            ATTACK + "seeds_of_another_attempt_are_refused",
+        ),
+    ),
+    Defence(
+        "shares that do not fit are ignored",
+        ROUND + "envelope.py",
+        "for holder in sorted(shares) if self.check_share(holder, target, shares[holder])}",
+        "for holder in sorted(shares)}",
+        (ENVELOPE + "lying_holders_do_not_keep_a_seed_from_being_rebuilt",),
+    ),
+    Defence(
+        "too few shares rebuild nothing",
+        ROUND + "envelope.py",
+        "if len(good) < self.threshold:",
+        "if False:",
+        (ENVELOPE + "too_few_shares_rebuild_nothing",),
+    ),
+    Defence(
+        "boxes are authenticated",
+        ROUND + "envelope.py",
+        'raise IntegrityError(f"the box from member {self.dealer} to member {holder} does not open") from None',
+        "raw = bytes(_box_bytes(k) - _AEAD_BYTES)",
+        (
+            ENVELOPE + "a_tampered_box_does_not_open",
+            ATTACK + "who_deals_boxes_that_do_not_open_is_not_held",
+        ),
+    ),
+    Defence(
+        "shares in a box fit their tags",
+        ROUND + "envelope.py",
+        "if not self.data.startswith(tags, self._row(holder)):",
+        "if False:",
+        (ENVELOPE + "a_box_whose_share_does_not_fit_its_tag_is_refused",),
+    ),
+    Defence(
+        "the pair seed is the neighbour's too",
+        ROUND + "envelope.py",
+        "if not self.check_seed(holder, secrets.seeds[self.dealer]):",
+        "if False:",
+        (ENVELOPE + "a_dealer_that_hashed_another_pair_seed_is_refused",),
+    ),
+    Defence(
+        "a seed that was rebuilt fits its hash",
+        ROUND + "envelope.py",
+        "if not self.check_seed(target, seed):",
+        "if False:",
+        (
+            ENVELOPE + "a_dealer_whose_shares_make_another_seed_is_found_out_when_it_is_rebuilt",
+            ENVELOPE + "a_dealer_that_shares_something_else_with_each_holder_is_found_out",
+        ),
+    ),
+    # ---- one member's side of the masks ----------------------------------------------------------------------------
+    Defence(
+        "one set of survivors",
+        ROUND + "masking.py",
+        "if survivors != self._survivors:",
+        "if False:",
+        (
+            ATTACK + "who_was_asked_with_one_set_of_survivors_tells_nothing_for_another",
+            ATTACK + "no_sequence_of_survivor_sets_gets_a_members_self_mask_and_its_pair_masks",
+            TOLD + "whatever_two_sets_a_ledger_shows_no_member_is_laid_open",
+        ),
+    ),
+    Defence(
+        "shares are checked as they come",
+        ROUND + "masking.py",
+        "if target not in due or not envelope.check_share(holder, target, share):",
+        "if False:",
+        (
+            ATTACK + "shares_of_another_attempt_are_refused",
+            ATTACK + "another_members_shares_are_refused",
+            ATTACK + "a_wrong_share_is_held_against_who_told_it_and_does_not_keep_the_seed_from_being_rebuilt",
+            ATTACK + "below_the_threshold_a_silent_members_seed_is_not_rebuilt",
+        ),
+    ),
+    Defence(
+        "all seeds that are due and no others",
+        ROUND + "masking.py",
+        "if set(seeds) != set(due):",
+        "if not set(due) <= set(seeds):",
+        (ATTACK + "lying_survivor_sets_neither_add_nor_remove_what_is_taken_from_others",),
+    ),
+    Defence(
+        "seeds are checked as they come",
+        ROUND + "masking.py",
+        "if not envelope.check_seed(target, seeds[target]):",
+        "if False:",
+        (ATTACK + "seeds_of_another_attempt_are_refused",),
+    ),
+    Defence(
+        "a seed is rebuilt from enough shares",
+        ROUND + "masking.py",
+        "if len(shares) < envelope.threshold:",
+        "if False:",
+        (ATTACK + "below_the_threshold_a_silent_members_seed_is_not_rebuilt",),
+    ),
+    Defence(
+        "who deals boxes that do not open is not held",
+        ROUND + "masking.py",
+        "if whole:",
+        "if False:",
+        (
+            ATTACK + "who_deals_boxes_that_do_not_open_is_not_held",
+            ATTACK + "a_member_that_is_shown_another_model_than_the_rest_is_not_taken_for_one_of_them",
+        ),
+    ),
+    # ---- the round ---------------------------------------------------------------------------------------------------
+    Defence(
+        "commit before reveal",
+        ROUND + "machine.py",
+        "return self._attempt is not None and self._closed()",
+        "return self._attempt is not None",
+        (
+            ROUNDS + "while_commits_are_open_nothing_is_shown_and_nothing_may_be",
+            ROUNDS + "what_was_shown_is_not_passed_on_when_the_chain_takes_the_last_commit_back",
+        ),
+    ),
+    Defence(
+        "a reveal opens its commit",
+        ROUND + "machine.py",
+        " or not self._opens(view, event.member, event.reveal):",
+        ":",
+        (
+            ROUNDS + "who_shows_another_contribution_than_it_committed_is_refused_and_nothing_of_it_is_kept",
+            ROUNDS + "of_two_contributions_for_one_commit_only_the_committed_is_kept",
+            ROUNDS + "a_copied_commit_cannot_be_opened_by_whoever_copied_it",
+            "round/test_machine.py::test_a_reveal_that_does_not_open_its_commit_is_refused_and_not_kept",
+        ),
+    ),
+    Defence(
+        "a commit is bound to its sender",
+        ROUND + "commitment.py",
+        "return keccak(salt + address + numbers + root)",
+        "return keccak(salt + numbers + root)",
+        (
+            ROUNDS + "a_copied_commit_cannot_be_opened_by_whoever_copied_it",
+            "round/test_commitment.py::test_a_commit_is_bound_to_salt_sender_task_round_attempt_and_contribution",
+        ),
+    ),
+    Defence(
+        "only who is summed releases",
+        ROUND + "machine.py",
+        "if self.me in summed and not attempt.released:",
+        "if not attempt.released:",
+        (TOLD + "the_machine_asks_a_lost_member_to_release_nothing",),
+    ),
+    Defence(
+        "seeds of the silent are asked for",
+        ROUND + "machine.py",
+        "if missing and self._now >= frozen_at + self._timing.patience:",
+        "if False:",
+        (
+            DROPOUT + "one_member_lost_leaves_the_exact_sum_of_the_survivors",
+            DROPOUT + "members_who_live_but_tell_no_seed_are_not_needed",
+        ),
+    ),
+    Defence(
+        "a sum counts when all its holders say the same",
+        ROUND + "machine.py",
+        "if len(set(claims.values())) > 1 or self._now >= patient_until:",
+        "if self._now >= patient_until:",
+        (
+            ROUNDS + "a_sum_that_one_of_its_holders_changed_is_not_believed_but_made_anew",
+            "round/test_machine.py::test_holders_who_differ_make_a_member_sum_for_itself",
+        ),
+    ),
+    Defence(
+        "a quorum signs the same outcome",
+        ROUND + "machine.py",
+        "for statement, signatures in by_statement.items():\n            if len(signatures) >= need:",
+        "for statement, signatures in by_statement.items():\n            if len(attempt.models) >= need:",
+        (ROUNDS + "a_model_that_liars_sign_is_not_posted_with_the_signatures_of_others",),
+    ),
+    # ---- robustness and noise ----------------------------------------------------------------------------------------
+    Defence(
+        "side words keep their bounds",
+        ROUND + "layout.py",
+        "if not 1 <= words[0] <= MAX_WEIGHT:",
+        "if False:",
+        ("round/test_fixed.py::test_hostile_side_words_are_named",),
+    ),
+    Defence(
+        "the cap that everyone checks",
+        ROUND + "reduce.py",
+        "vectors = cap(vectors, policy.clip)",
+        "pass",
+        ("round/test_reduce.py::test_what_comes_in_above_the_cap_is_scaled_down_by_everyone",),
+    ),
+    Defence(
+        "trimming",
+        ROUND + "robust.py",
+        "return mean(np.sort(vectors, axis=0)[faults : len(vectors) - faults])",
+        "return mean(np.sort(vectors, axis=0))",
+        (
+            "round/test_robust.py::test_no_rule_follows_far_lies",
+            "round/test_robust.py::test_no_lie_moves_a_coordinate_out_of_the_honest_range",
+            "simulate/test_rounds.py::test_a_robust_rule_stays_with_the_honest",
+        ),
+    ),
+    Defence(
+        "noise that hides members",
+        ROUND + "reduce.py",
+        "return replace(made, values=made.values + noise)",
+        "return made",
+        ("round/test_reduce.py::test_members_noise_is_added_as_planned_and_another_for_each_seed",),
+    ),
+    # ---- peers -------------------------------------------------------------------------------------------------------
+    Defence(
+        "nothing is told before the freeze",
+        PEER + "unmasking.py",
+        " or masking is None or not self._machine.survivors:",
+        " or masking is None:",
+        (TOLD + "before_the_ledger_fixes_survivors_nobody_tells_a_seed_or_share",),
+    ),
+    Defence(
+        "survivors are those of the ledger",
+        PEER + "unmasking.py",
+        "if survivors != self._machine.survivors:",
+        "if False:",
+        (TOLD + "who_asks_with_other_survivors_than_the_ledger_shows_is_told_nothing",),
+    ),
+    Defence(
+        "the own seeds are told for one set over restarts too",
+        PEER + "unmasking.py",
+        "if not self._peer.journal.release(action.key, action.survivors, dataset):",
+        "if False:",
+        (TOLD + "a_member_killed_after_it_told_its_seeds_does_not_tell_them_for_others",),
+    ),
+    Defence(
+        "the journal remembers for whom",
+        PEER + "journal.py",
+        'return bool(row.fetchone()[0] == survivors.to_bytes(32, "big"))',
+        "return True",
+        (TOLD + "a_member_killed_after_it_told_its_seeds_does_not_tell_them_for_others",),
+    ),
+    Defence(
+        "contributions are passed on once commits are closed",
+        PEER + "exchange.py",
+        "reveal = machine.reveal_of(pull.contributor) if machine.may_reveal() else None",
+        "reveal = machine.reveal_of(pull.contributor)",
+        (ROUNDS + "what_was_shown_is_not_passed_on_when_the_chain_takes_the_last_commit_back",),
+    ),
+    Defence(
+        "what is kept has the committed hash",
+        PEER + "exchange.py",
+        "self._peer.store.put(data, name=reveal.shards[shard])",
+        "self._peer.store.put(data)",
+        (
+            ROUNDS + "of_two_contributions_for_one_commit_only_the_committed_is_kept",
+            ROUNDS + "a_contribution_with_one_bit_changed_on_its_way_is_not_held",
+        ),
+    ),
+    Defence(
+        "liars are expelled",
+        PEER + "session.py",
+        "self.spawn(self._tribunal.accuse(evidence))",
+        "pass",
+        ("peer/test_liar.py::test_who_proves_itself_a_liar_is_named_on_the_ledger_and_out_of_the_rounds_that_follow",),
+    ),
+    # ---- the contract ------------------------------------------------------------------------------------------------
+    Defence(
+        "signatures are their signers'",
+        "src/folkmoot/ledger/Moot.vy",
+        'assert signer == self._accounts[i], "signature is not the signer\'s"',
+        "pass",
+        (
+            ROUNDS + "whoever_posts_the_outcome_cannot_change_a_word_of_it",
+            CONTRACT + "a_final_round_needs_a_quorum_under_exactly_its_outcome",
+        ),
+    ),
+    Defence(
+        "a quorum",
+        "src/folkmoot/ledger/Moot.vy",
+        'assert count >= (n + (n - 1) // 3) // 2 + 1, "no quorum"',
+        "pass",
+        (
+            CONTRACT + "a_final_round_needs_a_quorum_under_exactly_its_outcome",
+            CONTRACT + "attestations_of_fewer_than_a_quorum_freeze_nothing",
+        ),
+    ),
+    Defence(
+        "commits close",
+        "src/folkmoot/ledger/Moot.vy",
+        'assert not self._is_closed(task, stage, terms), "commits are closed"\n    assert hash != empty(bytes32)',
+        "assert hash != empty(bytes32)",
+        (CONTRACT + "commits_close_when_all_expected_came",),
+    ),
+    Defence(
+        "a sealed attempt is open to whom it was dealt to",
+        "src/folkmoot/ledger/Moot.vy",
+        'assert terms.sealed == 0 or self._rounds[task].expected & bit != 0, "not dealt in"',
+        "pass",
+        (CONTRACT + "a_sealed_attempt_takes_commits_only_of_those_it_was_dealt_to",),
+    ),
+]
