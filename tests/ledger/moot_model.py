@@ -179,13 +179,22 @@ class Moot:
     ) -> None:
         """``signed``: who made each signature, ascending by voter, as far as one can tell from it."""
         self.member(sender)
-        task = self._at(id, round, attempt, COMMIT)
-        require(task.closed(self.now), "commits are open")
+        known = 0 < id <= len(self.tasks)
+        where = (self.tasks[id - 1].round, self.tasks[id - 1].attempt) if known else (0, 0)
+        require(where == (round, attempt), "not this attempt")
+        task = self.task(id)
+        shrinking = task.phase == FROZEN and task.sealed
+        require(task.phase == COMMIT or shrinking, "not in this phase")
+        require(shrinking or task.closed(self.now), "commits are open")
         self._quorum(task.members, sorted(holdings), signed)
         faults = (len(task.members) - 1) // 3
-        lacking = {j: sum(j not in held for held in holdings.values()) for j in task.commits}
+        base = task.survivors if shrinking else frozenset(task.commits)
+        lacking = {j: sum(j not in held for held in holdings.values()) for j in base}
         survivors = frozenset(j for j, number in lacking.items() if number <= faults)
-        if len(survivors) < task.minimum:
+        if shrinking:
+            require(survivors != base, "all masks are open")
+            require(len(survivors) >= 3, "too few would survive")
+        elif len(survivors) < task.minimum:
             self._open(task, round, attempt + 1, task.parent, set(task.commits) | task.coming)
             return
         task.phase = FROZEN

@@ -141,6 +141,10 @@ class Calls(RuleBasedStateMachine):
 
         def digests(attempt: int) -> list[bytes]:
             domain = self.world.domain
+            known = self.model.tasks[task - 1] if 0 < task <= len(self.model.tasks) else None
+            if known is not None and known.phase == model.FROZEN and known.sealed:
+                base = bits(known.survivors)
+                return [statements.opening_digest(domain, task, round, attempt, base, held[v]) for v in voters]
             return [statements.holding_digest(domain, task, round, attempt, held[voter]) for voter in voters]
 
         signing = digests(attempt + (spoil == "another attempt"))

@@ -8,8 +8,9 @@ import boa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from moot_world import TERMS, World, account, bits, commitment, later, other_half
+from moot_world import TERMS, World, account, bits, commitment, key, later, other_half
 
+from folkmoot.ledger import statements
 from folkmoot.round.view import Phase
 
 GENESIS = b"\x90" * 32
@@ -431,3 +432,39 @@ def test_a_quorum_expels_a_member_from_a_task_for_good():
         world.grant(2, task)
     world.commit(task, 0, 1)
     assert world.view(task).closed_at > 0, "nobody waits for the one who was expelled"
+
+
+def test_a_sealed_attempt_goes_on_without_those_whose_masks_a_quorum_cannot_take_off():
+    world = World(4)
+    task = world.start(granting=range(4), terms=(3, 2, 4, 60, 30, 90, 1))
+    world.commit(task, *range(4))
+    world.freeze(task, range(4))
+
+    def openings(opened: dict[int, int], survivors: int = 0b1111) -> tuple[object, ...]:
+        signatures = [
+            statements.sign(key(v), statements.opening_digest(world.domain, task, 1, 0, survivors, opened[v]))
+            for v in sorted(opened)
+        ]
+        return task, 1, 0, bits(opened), [opened[v] for v in sorted(opened)], b"".join(signatures)
+
+    with boa.reverts("all masks are open"):
+        world.call("freeze", 0, *openings({0: 0b1111, 1: 0b1111, 2: 0b0111}))
+    with boa.reverts("signature is not the signer's"):  # a word on what is held says nothing of what is open
+        world.call("freeze", 0, *world.holdings(task, {0: 0b0111, 1: 0b0111, 2: 0b0111}))
+    with boa.reverts("too few would survive"):
+        world.call("freeze", 0, *openings({0: 0b0001, 1: 0b0001, 2: 0b0001}))
+    world.call("freeze", 0, *openings({0: 0b0111, 1: 0b0111, 2: 0b0111}))
+    assert (world.view(task).survivors, world.view(task).dealt, world.view(task).attempt) == (0b0111, 0b1111, 0)
+    with boa.reverts("signature is not the signer's"):  # a word on other survivors is void
+        world.call("freeze", 0, *openings({0: 0b0011, 1: 0b0011, 2: 0b0011}))
+    world.call("finalise", 0, *world.final(task, (0, 1, 2)))
+    assert world.view(task).round == 2
+
+
+def test_an_open_attempt_that_is_frozen_stays_as_it_is():
+    world = World(4)
+    task = world.start(granting=range(4), terms=(3, 2, 4, 60, 30, 90, 0))
+    world.commit(task, *range(4))
+    world.freeze(task, range(4))
+    with boa.reverts("not in this phase"):
+        world.freeze(task, range(4))

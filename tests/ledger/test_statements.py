@@ -29,6 +29,13 @@ TYPES = {
         ("survivors", "uint256"),
     ],
     "Expulsion": [("task", "uint256"), ("member", "uint256"), ("evidence", "bytes32")],
+    "Opening": [
+        ("task", "uint256"),
+        ("round", "uint256"),
+        ("attempt", "uint256"),
+        ("survivors", "uint256"),
+        ("opened", "uint256"),
+    ],
     "Seeds": [
         ("task", "uint256"),
         ("round", "uint256"),
@@ -68,6 +75,8 @@ def test_digests_equal_those_of_a_general_eip_712_encoder(domain, numbers, blobs
     assert statements.model_digest(domain, *mixed) == oracle(domain, "Model", *mixed)
     expulsion = (*numbers[:2], blobs[0])
     assert statements.expulsion_digest(domain, *expulsion) == oracle(domain, "Expulsion", *expulsion)
+    opened = (*numbers, numbers[0])
+    assert statements.opening_digest(domain, *opened) == oracle(domain, "Opening", *opened)
     told = (*numbers, blobs[0])
     assert statements.seeds_digest(domain, *told) == oracle(domain, "Seeds", *told)
     shown = (*numbers[:3], *blobs[:2])

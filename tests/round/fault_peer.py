@@ -40,6 +40,7 @@ from folkmoot.round.machine import RoundMachine
 from folkmoot.round.masking import Masking, Place
 from folkmoot.round.plan import Plan
 from folkmoot.round.reduce import Made
+from folkmoot.round.view import Phase
 from folkmoot.task import Policy
 
 TICK = 0.3
@@ -260,13 +261,22 @@ class Peer:
         self.post(lambda: self.ledger.post(self.index, "attend", action.key.task))
 
     def do_postfreeze(self, action: ev.PostFreeze) -> None:
-        self.post(lambda: self.ledger.freeze(self.index, action.key, dict(action.holdings)))
+        def freeze() -> None:
+            if self.ledger.view().phase is Phase.COMMIT:  # else another was first
+                self.ledger.freeze(self.index, action.key, dict(action.holdings))
+
+        self.post(freeze)
 
     def do_postfinal(self, action: ev.PostFinal) -> None:
         s, signers = action.statement, sorted(action.signatures)
         signatures = b"".join(action.signatures[m] for m in signers)
         arguments = (s.inputs, s.aggregate, s.model, sum(1 << m for m in signers), signatures)
-        self.post(lambda: self.ledger.post(self.index, "finalise", *action.key, *arguments))
+
+        def finalise() -> None:
+            if self.ledger.view().survivors in (0, s.survivors):  # a masked attempt may go on with fewer meanwhile
+                self.ledger.post(self.index, "finalise", *action.key, *arguments)
+
+        self.post(finalise)
 
     def do_postretry(self, action: ev.PostRetry) -> None:
         self.post(lambda: self.ledger.post(self.index, "retry", *action.key))
@@ -353,7 +363,9 @@ class Peer:
     def do_release(self, action: ev.Release) -> None:
         if self.masking is None or self.machine is None or self.machine.key != action.key:
             return
-        if self.disk.released.setdefault(action.key, action.survivors) != action.survivors:
+        before = self.disk.released.get(action.key, action.survivors)
+        self.disk.released[action.key] = action.survivors
+        if action.survivors & ~before:
             self.diary.complaints.append(f"member {self.index} is asked to open its masks for two sets of survivors")
             return
         seeds = self.seeds_to_tell(action)
@@ -364,6 +376,18 @@ class Peer:
     def seeds_to_tell(self, action: ev.Release) -> Mapping[int, bytes]:
         assert self.masking is not None
         return self.masking.release(action.survivors)
+
+    def do_sendopening(self, action: ev.SendOpening) -> None:
+        digest = statements.opening_digest(self.ledger.domain, *action.key, action.survivors, action.opened)
+        signed = sign(self.index, digest)
+        self.deliver(action.to, ev.OpeningReceived(action.key, self.index, action.survivors, action.opened, signed))
+
+    def do_postopening(self, action: ev.PostOpening) -> None:
+        def freeze() -> None:
+            if self.ledger.view().survivors == action.survivors:  # else another was first, and this word is void
+                self.ledger.freeze(self.index, action.key, dict(action.openings))
+
+        self.post(freeze)
 
     def do_askseeds(self, action: ev.AskSeeds) -> None:
         for source in action.sources:
@@ -453,7 +477,7 @@ class Peer:
         parent = self.disk.blobs[action.parent]
         try:
             sums = [self.disk.blobs[name] for name in action.sums]
-            data = updated(parent, self.policy, sums, action.rows, action.beacon)
+            data = updated(parent, self.policy, sums, action.rows, action.beacon, action.lost)
         except FolkmootError as error:
             self.feed(ev.Failed(action.key, str(error)))
             return
@@ -526,6 +550,10 @@ class Peer:
         try:
             if isinstance(event, ev.HoldingReceived):
                 digest = statements.holding_digest(self.ledger.domain, *event.key, event.contributors)
+                check(event.member, sender, digest, event.signature)
+            elif isinstance(event, ev.OpeningReceived):
+                told = (*event.key, event.survivors, event.opened)
+                digest = statements.opening_digest(self.ledger.domain, *told)
                 check(event.member, sender, digest, event.signature)
             elif isinstance(event, ev.ModelReceived):
                 check(event.member, sender, model_digest(self.ledger, event.key, event.statement), event.signature)

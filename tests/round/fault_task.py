@@ -108,11 +108,13 @@ def summed(
     return fixed.encode_sum(total, shard, layout, shards, [len(row.members) for row in rows])
 
 
-def updated(parent: bytes, policy: Policy, sums: Sequence[bytes], rows: Sequence[int], beacon: Hash) -> bytes:
+def updated(
+    parent: bytes, policy: Policy, sums: Sequence[bytes], rows: Sequence[int], beacon: Hash, lost: int
+) -> bytes:
     """The bytes of the next state."""
     state, layout = opened(parent, policy)
     words = [fixed.decode_sum(data, s, layout, len(sums), rows) for s, data in enumerate(sums)]
-    return state_bytes(next_state(DriftTask(policy), state, layout, words, rows, beacon)[0])
+    return state_bytes(next_state(DriftTask(policy), state, layout, words, rows, beacon, lost)[0])
 
 
 def replay(
@@ -158,7 +160,7 @@ def replay(
     sizes = [len(row) for row in rows]
     packed = [fixed.encode_sum(total, s, layout, plan.shards, sizes) for s, total in enumerate(sums)]
     assert decode_hashes(blobs[final.aggregate]) == tuple(map(blob_hash, packed)), "the aggregate is not the sums'"
-    return state_bytes(next_state(DriftTask(policy), state, layout, sums, sizes, beacon)[0])
+    return state_bytes(next_state(DriftTask(policy), state, layout, sums, sizes, beacon, plan.lost(len(rows)))[0])
 
 
 def _shard_of(made: Made, shard: int, layout: Layout, shards: int) -> list[int]:

@@ -10,6 +10,7 @@ import os
 from random import Random
 
 import pytest
+from fault_liar import Liar
 from fault_task import GENESIS
 from faults import Fault, Moot, Schedule, judge_safety
 
@@ -304,3 +305,30 @@ def test_a_liar_among_the_groups_costs_time_and_nothing_else(lie: str) -> None:
     troubled = grouped(14, liars=frozenset({3}), lies=frozenset({lie}))
     assert troubled.run(600) < 600, troubled.story()
     judge_safety(troubled)
+
+
+@pytest.mark.parametrize("groups", [False, True])
+def test_a_survivor_whose_seeds_nobody_can_rebuild_stops_no_attempt_and_nothing_is_summed_twice(groups: bool) -> None:
+    """defence: RoundMachine._open_without. Else the attempt is made again among others, with the same contributions,
+    and the difference of two sums is one member's."""
+    troubled = grouped(13, liars=frozenset({3})) if groups else masked(7, liars=frozenset({3}))
+    liar = troubled.peers[3]
+    assert isinstance(liar, Liar)
+    liar.lies = frozenset({"empty boxes", "no seeds"})
+    assert troubled.run(400) < 400, troubled.story()
+    judge_safety(troubled)
+    assert [final.attempt for final in troubled.ledger.finals] == [0] * len(troubled.ledger.finals)
+    assert not any(final.survivors >> 3 & 1 for final in troubled.ledger.finals[1:])
+
+
+def masked(members: int, liars: frozenset[int] = frozenset()) -> Moot:
+    policy = Policy(
+        rounds=3,
+        min_members=3,
+        start_members=members,
+        secrecy="sums",
+        train_seconds=12,
+        exchange_seconds=6,
+        final_seconds=8,
+    )
+    return Moot(Random(0), policy, members, liars)

@@ -296,12 +296,6 @@ def test_hostile_sums_are_refused_or_decoded(data: bytes, members: int) -> None:
         assert "are due" in str(error)  # noqa: PT017
 
 
-def test_weights_that_do_not_sum_to_something_are_refused() -> None:
-    layout = narrow()
-    with pytest.raises(IntegrityError, match="sum to 0"):
-        fixed.aggregate(np.zeros(layout.values, dtype=np.int64), np.zeros(layout.side, dtype=np.int64), layout, 3)
-
-
 def test_an_aggregate_cannot_be_written_to() -> None:
     layout = narrow()
     values, side = travel([contribution(0, 5)], layout, 1)

@@ -73,6 +73,7 @@ def test_who_counts_and_how() -> None:
     assert Policy().weighted
     assert Policy(secrecy="sums").weighted
     assert not Policy(robust="median", faults=1).weighted
+    assert not Policy(clip=1.0).weighted
     assert not Policy(secrecy="sums", clip=1.0, epsilon=1.0).weighted
     assert Policy(epsilon=1.0, privacy_unit="record").weighted
     assert Policy(secrecy="sums", clip=1.0, epsilon=1.0, min_members=10).honest == 7

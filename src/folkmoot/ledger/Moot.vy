@@ -38,6 +38,9 @@ VOUCHER_TYPE: constant(bytes32) = keccak256("Voucher(address applicant)")
 HOLDING_TYPE: constant(bytes32) = keccak256(
     "Holding(uint256 task,uint256 round,uint256 attempt,uint256 contributors)"
 )
+OPENING_TYPE: constant(bytes32) = keccak256(
+    "Opening(uint256 task,uint256 round,uint256 attempt,uint256 survivors,uint256 opened)"
+)
 MODEL_TYPE: constant(bytes32) = keccak256(
     "Model(uint256 task,uint256 round,uint256 attempt,bytes32 parent,bytes32 inputs,bytes32 aggregate,bytes32 model,uint256 survivors)"
 )
@@ -604,32 +607,44 @@ def freeze(
 ):
     """
     @notice Fix the survivors of an attempt by a quorum's attestations of what they hold. A committer survives
-            if at most f attestations lack it. Too few survivors open the next attempt.
+            if at most f attestations lack it. Too few survivors open the next attempt. In a sealed attempt
+            that is frozen already, attestations of whose masks are open leave out those whose are not.
     @param task The task.
     @param round The round being made.
     @param attempt Its attempt, with commits closed.
     @param voters Bitmap of those who attest: a quorum of the snapshot.
-    @param holdings For each voter, ascending, the bitmap of contributors it holds all shards of.
-    @param signatures For each voter, ascending, 65 bytes r, s, v: EIP-712 `Holding`.
+    @param holdings For each voter, ascending, the bitmap of contributors it holds all shards of, or of survivors
+           whose masks it can take off.
+    @param signatures For each voter, ascending, 65 bytes r, s, v: EIP-712 `Holding`, or `Opening`.
     """
     self._sender()
-    stage: Stage = self._stage_at(task, round, attempt, COMMIT)
+    stage: Stage = self._stage(task)
+    assert stage.round == round and stage.attempt == attempt, "not this attempt"
     terms: Terms = self._terms(task)
-    assert self._is_closed(task, stage, terms), "commits are open"
+    shrinking: bool = stage.phase == FROZEN and terms.sealed == 1
+    assert stage.phase == COMMIT or shrinking, "not in this phase"
+    assert shrinking or self._is_closed(task, stage, terms), "commits are open"
     members: uint256 = self._rounds[task].members
+    base: uint256 = self._rounds[task].committed
+    if shrinking:
+        base = self._rounds[task].survivors
     assert len(holdings) == self._count(voters), "holdings do not match voters"
     digests: DynArray[bytes32, MAX_MEMBERS] = []
     domain: bytes32 = self._domain()
     for holding: uint256 in holdings:
         statement: bytes32 = keccak256(abi_encode(HOLDING_TYPE, task, round, attempt, holding))
+        if shrinking:
+            statement = keccak256(abi_encode(OPENING_TYPE, task, round, attempt, base, holding))
         digests.append(keccak256(concat(b"\x19\x01", domain, statement)))
     self._check_quorum(members, voters, digests, signatures)
 
-    faults: uint256 = (self._count(members) - 1) // 3
-    committed: uint256 = self._rounds[task].committed
-    survivors: uint256 = self._held(committed, holdings, faults)
-    if self._count(survivors) < terms.min_members:
-        self._again(task, stage, committed, terms)
+    survivors: uint256 = self._held(base, holdings, (self._count(members) - 1) // 3)
+    if shrinking:
+        assert survivors != base, "all masks are open"
+        # the fewest whose sum is a secret; whether they are enough for its policy each signer has judged
+        assert self._count(survivors) >= 3, "too few would survive"
+    elif self._count(survivors) < terms.min_members:
+        self._again(task, stage, base, terms)
         return
     stage.phase = FROZEN
     stage.final_deadline = block.timestamp + (terms.final_seconds << min(attempt, MAX_DOUBLINGS))

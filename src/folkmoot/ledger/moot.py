@@ -210,10 +210,10 @@ class Moot:
         self._send("commit", task, round, attempt, hash)
 
     def freeze(self, task: int, round: int, attempt: int, holdings: Mapping[int, tuple[int, bytes]]) -> None:
-        """Fix the survivors by what a quorum attests.
+        """Fix the survivors by what a quorum attests; in a sealed attempt that is frozen, leave some out.
 
         ``holdings``: for each member that attests, the bitmap of contributors it holds, and its 65 bytes under
-        ``statements.holding_digest``.
+        ``statements.holding_digest``; or of survivors whose masks it can take off, under ``statements.opening_digest``.
         """
         voters = sorted(holdings)
         bitmaps = [holdings[member][0] for member in voters]

@@ -1,8 +1,8 @@
 """What members sign, besides transactions: EIP-712 digests, signatures, and who made them.
 
-The statements that the contract checks (``Voucher``, ``Holding``, ``Model``, ``Expulsion``) are hashed here exactly as
-``Moot.vy`` hashes them. All their fields are one word wide, so a digest is three keccaks over joined words, and no
-general encoder is needed.
+The statements that the contract checks (``Voucher``, ``Holding``, ``Opening``, ``Model``, ``Expulsion``) are hashed
+here exactly as ``Moot.vy`` hashes them. All their fields are one word wide, so a digest is three keccaks over joined
+words, and no general encoder is needed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = [
     "expulsion_digest",
     "holding_digest",
     "model_digest",
+    "opening_digest",
     "recover",
     "reveal_digest",
     "seeds_digest",
@@ -41,6 +42,7 @@ _MODEL_TYPE = keccak(
     b"Model(uint256 task,uint256 round,uint256 attempt,bytes32 parent,bytes32 inputs,bytes32 aggregate,"
     b"bytes32 model,uint256 survivors)"
 )
+_OPENING_TYPE = keccak(b"Opening(uint256 task,uint256 round,uint256 attempt,uint256 survivors,uint256 opened)")
 _EXPULSION_TYPE = keccak(b"Expulsion(uint256 task,uint256 member,bytes32 evidence)")
 _REVEAL_TYPE = keccak(b"Reveal(uint256 task,uint256 round,uint256 attempt,bytes32 salt,bytes32 root)")
 _SEEDS_TYPE = keccak(b"Seeds(uint256 task,uint256 round,uint256 attempt,uint256 survivors,bytes32 root)")
@@ -84,6 +86,11 @@ def model_digest(
     numbers = map(_word, (task, round, attempt))
     hashes = map(_hash, (parent, inputs, aggregate, model))
     return _digest(domain, _MODEL_TYPE, *numbers, *hashes, _word(survivors))
+
+
+def opening_digest(domain: Domain, task: int, round: int, attempt: int, survivors: int, opened: int) -> bytes:
+    """32 bytes that a member signs to say that of these ``survivors`` it can take off the masks of those ``opened``."""
+    return _digest(domain, _OPENING_TYPE, *map(_word, (task, round, attempt, survivors, opened)))
 
 
 def expulsion_digest(domain: Domain, task: int, member: int, evidence: bytes) -> bytes:

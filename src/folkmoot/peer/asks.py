@@ -72,6 +72,8 @@ class Advance(msgspec.Struct, frozen=True, tag="advance"):
     sums: tuple[Hash, ...]
     rows: tuple[int, ...]
     """How many contributions are in each row."""
+    lost: int
+    """Mask groups that could not be summed."""
     beacon: Hash
 
 

@@ -158,7 +158,7 @@ class Compute:
     async def update(self, action: ev.Update) -> tuple[Statement, Mapping[str, float]]:
         """The outcome of the round, with its blobs on disk, and the moot's metrics of the parent."""
         inputs = self._peer.store.put(encode_inputs(action.inputs, action.seeds or None))
-        ask = Advance(action.parent, action.sums, action.rows, action.beacon)
+        ask = Advance(action.parent, action.sums, action.rows, action.lost, action.beacon)
         made = await self._workplace.ask(ask, Advanced, COMPUTE_SECONDS)
         survivors = sum(1 << m for m in action.inputs)
         return Statement(action.parent, inputs, made.aggregate, made.model, survivors), made.metrics

@@ -157,6 +157,14 @@ class PeerContext:
         """Raise ``IntegrityError`` unless ``member`` signed that."""
         self._check(member, statements.seeds_digest(self._domain, *key, survivors, root), signature)
 
+    def sign_opening(self, key: Key, survivors: int, opened: int) -> bytes:
+        """65 bytes: this member's signature on whose masks it can take off."""
+        return self._sign(statements.opening_digest(self._domain, *key, survivors, opened))
+
+    def check_opening(self, member: int, key: Key, survivors: int, opened: int, signature: bytes) -> None:
+        """Raise ``IntegrityError`` unless ``member`` signed that."""
+        self._check(member, statements.opening_digest(self._domain, *key, survivors, opened), signature)
+
     def sign_expulsion(self, task: int, member: int, evidence: Hash) -> bytes:
         """65 bytes: this member's signature that this evidence bars ``member`` from ``task``."""
         return self._sign(statements.expulsion_digest(self._domain, task, member, evidence))
@@ -188,7 +196,8 @@ class PeerContext:
         """32 bytes for the noise in one attempt's contribution: secret, this member's own, and no other attempt's."""
         secret = blake3(self.identity.seed, derive_key_context="folkmoot 2026 noise seed v1").digest()
         numbers = b"".join(number.to_bytes(8, "big") for number in key)
-        return blake3(bundle + numbers + parent, key=secret).digest()
+        place = f"{self._domain.chain_id} {self._domain.contract}".encode()
+        return blake3(bundle + numbers + parent + place, key=secret).digest()
 
     def masking(self, key: Key, plan: Plan, parent: Hash) -> Masking:
         """This member's side of the masks of an attempt."""

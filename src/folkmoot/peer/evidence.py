@@ -175,6 +175,10 @@ def _two_outcomes(evidence: TwoOutcomes, facts: Facts) -> None:
     first, second = evidence.first, evidence.second
     if (first.inputs, first.aggregate, first.model) == (second.inputs, second.aggregate, second.model):
         raise IntegrityError("the two outcomes are one")
+    known = facts.plan(evidence.key)
+    if known is None or known[1].shards > 1:
+        # where sums come from their holders, an honest member may have believed false ones, and learnt better
+        raise IntegrityError("the attempt is not known to be one in which every member sums everything")
     survivors = int.from_bytes(evidence.survivors, "big")
     for told in (first, second):
         hashes = (evidence.parent, told.inputs, told.aggregate, told.model)

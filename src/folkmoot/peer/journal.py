@@ -23,7 +23,9 @@ CREATE TABLE IF NOT EXISTS reveals (task INTEGER, round INTEGER, attempt INTEGER
     norm REAL, PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS metrics (task INTEGER, round INTEGER, name TEXT, value REAL,
     PRIMARY KEY (task, round, name)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS released (task INTEGER, round INTEGER, attempt INTEGER, survivors BLOB, dataset INTEGER,
+CREATE TABLE IF NOT EXISTS released (task INTEGER, round INTEGER, attempt INTEGER, dataset INTEGER,
+    PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS opened (task INTEGER, round INTEGER, attempt INTEGER, survivors BLOB,
     PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS filled (task INTEGER PRIMARY KEY, round INTEGER) WITHOUT ROWID;
 """
@@ -66,14 +68,23 @@ class Journal:
             (key.task, key.round, parent),
         )
 
-    def release(self, key: Key, survivors: int, dataset: int) -> bool:
-        """Record, before it happens, that the own contribution to this attempt is let go: shown, or its masks opened
-        for these ``survivors`` (bitmap); ``dataset`` is what it was made from. False if it was for others already."""
-        self._execute(
-            "INSERT OR IGNORE INTO released VALUES (?, ?, ?, ?, ?)", (*key, survivors.to_bytes(32, "big"), dataset)
-        )
-        row = self._execute("SELECT survivors FROM released WHERE task=? AND round=? AND attempt=?", tuple(key))
-        return bool(row.fetchone()[0] == survivors.to_bytes(32, "big"))
+    def release(self, key: Key, dataset: int) -> None:
+        """Record, before it happens, that the own contribution to this attempt is let go: sent, be it masked, for
+        others can open it without this peer from then on. ``dataset`` is what it was made from."""
+        self._execute("INSERT OR IGNORE INTO released VALUES (?, ?, ?, ?)", (*key, dataset))
+
+    def opens(self, key: Key, survivors: int) -> bool:
+        """Whether masks of this attempt may be opened for these survivors, so far as this peer has a say: they are the
+        first it is asked with, or fewer of those. Remembered before it happens."""
+        where = "WHERE task=? AND round=? AND attempt=?"
+        self._execute("INSERT OR IGNORE INTO opened VALUES (?, ?, ?, ?)", (*key, bytes(32)))
+        row = self._execute(f"SELECT survivors FROM opened {where}", tuple(key)).fetchone()
+        before = int.from_bytes(row[0], "big")
+        if before and survivors & ~before:
+            return False
+        if survivors:
+            self._execute(f"UPDATE opened SET survivors=? {where}", (survivors.to_bytes(32, "big"), *key))
+        return True
 
     def releases(self, task: int, dataset: int, *, attempts: bool, but: tuple[int, int] = (0, 0)) -> int:
         """How many contributions from ``dataset`` to ``task`` were let go, not counting the one of round and attempt

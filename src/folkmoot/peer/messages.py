@@ -20,6 +20,7 @@ __all__ = [
     "Index",
     "Model",
     "Number",
+    "Opening",
     "Pull",
     "Push",
     "RoundMessage",
@@ -126,6 +127,15 @@ class SeedsKnown(Message, frozen=True, kw_only=True):
     shares: Annotated[dict[Index, ByTarget], msgspec.Meta(max_length=256)]
 
 
+class Opening(_About, frozen=True, kw_only=True):
+    """Of these survivors the sender can take off the masks of those opened; signed as the contract checks it. Answered
+    by ``Ack``."""
+
+    survivors: Bytes32
+    opened: Bytes32
+    signature: Signature
+
+
 class Model(_About, frozen=True, kw_only=True):
     """The sender's outcome of the attempt; signed as the contract checks it. Answered by ``Ack``."""
 
@@ -190,6 +200,7 @@ RoundMessage = (
     | Seeds
     | SeedsWanted
     | SeedsKnown
+    | Opening
     | Sums
     | Model
     | Accusation

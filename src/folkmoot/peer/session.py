@@ -19,7 +19,19 @@ from folkmoot.peer.compute import Compute
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.evidence import EVIDENCE_LIMIT, Evidence, two_outcomes
 from folkmoot.peer.exchange import Exchange
-from folkmoot.peer.messages import Accusation, Ack, Holding, Model, Pull, Push, Seeds, SeedsWanted, Sums, Unavailable
+from folkmoot.peer.messages import (
+    Accusation,
+    Ack,
+    Holding,
+    Model,
+    Opening,
+    Pull,
+    Push,
+    Seeds,
+    SeedsWanted,
+    Sums,
+    Unavailable,
+)
 from folkmoot.peer.spending import Spending
 from folkmoot.peer.status import TaskPhase, TaskStatus
 from folkmoot.peer.tribunal import Tribunal
@@ -102,6 +114,8 @@ class TaskSession:
             ev.PostFreeze: voice.freeze,
             ev.Release: self._do_release,
             ev.AskSeeds: unmasking.ask,
+            ev.SendOpening: voice.send_opening,
+            ev.PostOpening: voice.open_without,
             ev.Sum: self._do_sum,
             ev.Announce: voice.announce,
             ev.PullSum: self._do_pullsum,
@@ -143,7 +157,8 @@ class TaskSession:
         async with self._refreshing:
             self._looked = time.monotonic()
             view = await self._peer.ledger(self._peer.moot.round_view, self.record.id)
-            self._willing = await self._granted() is not None
+            key = Key(view.task, view.round, view.attempt)
+            self._willing = await self._granted(key) is not None
             finished, self._view = self.done, view
         self._show(view)
         self.feed(ev.LedgerSeen(view, self._peer.now(), self._willing))
@@ -168,7 +183,7 @@ class TaskSession:
         for action in actions:
             self._set_going(action)
 
-    async def _granted(self) -> tuple[int, str] | None:
+    async def _granted(self, key: Key) -> tuple[int, str] | None:
         """Number and path of the dataset that is granted to exactly this task, if there is a live grant and privacy
         left to spend under it."""
         grant = await self._peer.ledger(self._peer.moot.grant_of, self.record.id, self._peer.index)
@@ -186,7 +201,7 @@ class TaskSession:
                 f"task {self.record.id} may use dataset {dataset}, and {where} does not say where it is"
             )
             return None
-        return (dataset, path) if self._spending.allows(grant, path, self._key) else None
+        return (dataset, path) if self._spending.allows(grant, path, key) else None
 
     def _show(self, view: RoundView) -> None:
         status = self.status
@@ -265,7 +280,7 @@ class TaskSession:
         assert machine is not None
 
         async def train() -> None:
-            granted = await self._granted()
+            granted = await self._granted(action.key)
             if granted is None:
                 raise TaskError("no live grant covers this task and a dataset on this machine")
             exchange, seconds = self._open, self._time_to_train(action.key)
@@ -297,18 +312,15 @@ class TaskSession:
         return left if left > 0 else max(window, -left)
 
     async def _do_push(self, action: ev.Push) -> None:
-        if not self._open.plan().secret and (granted := await self._granted()) is not None:
-            # shown is spent; what is masked is spent when its masks are opened
-            self._peer.journal.release(action.key, 0, granted[0])
+        grant = await self._peer.ledger(self._peer.moot.grant_of, self.record.id, self._peer.index)
+        if grant is None:
+            return  # withdrawn in time
+        # What is sent is spent, masked or not: from here on others can open it without this peer.
+        self._peer.journal.release(action.key, grant.dataset)
         await self._open.push(action)
 
     async def _do_release(self, action: ev.Release) -> None:
-        async def release() -> None:
-            grant = await self._peer.ledger(self._peer.moot.grant_of, self.record.id, self._peer.index)
-            # A grant that is withdrawn now comes too late: the others would only rebuild the seeds from their shares.
-            await self._unmasking.release(action, grant.dataset if grant else 0)
-
-        await self._until_done(action.key, release)
+        await self._until_done(action.key, lambda: self._unmasking.release(action))
 
     async def _do_sum(self, action: ev.Sum) -> None:
         view = self._view
@@ -361,7 +373,7 @@ class TaskSession:
             if self._machine is None:
                 return Unavailable("that task is not open here yet")
             return await self._tribunal.judge(message, await body.read(EVIDENCE_LIMIT))
-        if not isinstance(message, Push | Pull | Holding | Seeds | SeedsWanted | Sums | Model):
+        if not isinstance(message, Push | Pull | Holding | Seeds | SeedsWanted | Opening | Sums | Model):
             raise ProtocolError(f"{type(message).__name__} is an answer, not a request")
         if not await self._present(message.key):
             return Unavailable("not at that attempt here")
@@ -381,6 +393,10 @@ class TaskSession:
             contributors = int.from_bytes(message.contributors, "big")
             self._peer.check_holding(member, message.key, contributors, message.signature)
             self.feed(ev.HoldingReceived(message.key, member, contributors, message.signature))
+        elif isinstance(message, Opening):
+            survivors, opened = (int.from_bytes(b, "big") for b in (message.survivors, message.opened))
+            self._peer.check_opening(member, message.key, survivors, opened, message.signature)
+            self.feed(ev.OpeningReceived(message.key, member, survivors, opened, message.signature))
         elif isinstance(message, Sums):
             self.feed(ev.SumsReceived(message.key, member, message.sums))
         else:

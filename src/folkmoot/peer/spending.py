@@ -40,7 +40,7 @@ class Spending:
         self._allowed: dict[Grant, int | None] = {}
         """How many releases each grant pays for."""
 
-    def allows(self, grant: Grant, path: str, key: Key | None) -> bool:
+    def allows(self, grant: Grant, path: str, key: Key) -> bool:
         """Whether the contribution to the attempt ``key`` stays within the grant's limit.
 
         One that was let go already is not counted twice. Without a limit everything is allowed.
@@ -55,7 +55,7 @@ class Spending:
         allowed = self._allowed.get(grant)
         if allowed is None:
             return False
-        but = (key.round, key.attempt) if key is not None else (0, 0)
+        but = (key.round, key.attempt)
         let_go = count(task, grant.dataset, attempts=counts_attempts(policy), but=but)
         if let_go >= allowed:
             self._peer.complain(

@@ -12,7 +12,7 @@ from folkmoot.network.messages import Message
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.evidence import Evidence, convicts, decode, encode
 from folkmoot.peer.exchange import Exchange
-from folkmoot.peer.messages import Accusation, Agreed
+from folkmoot.peer.messages import Accusation, Agreed, Unavailable
 from folkmoot.round.events import Key
 from folkmoot.round.machine import RoundMachine
 from folkmoot.round.masking import Place
@@ -34,6 +34,8 @@ class Tribunal:
         self._machine = machine
         self._exchange = exchange
         self._accused: set[int] = set()
+        self._judged: dict[int, Hash] = {}
+        """For each member the evidence that was agreed to: one is enough, and a liar may make any number."""
         self._commits: dict[tuple[Key, int], Hash] = {}
 
     # ---- what evidence is held against ---------------------------------------------------------------------------
@@ -92,6 +94,7 @@ class Tribunal:
                 await self._expel(member, name, signatures)
                 return
             await asyncio.sleep(PAUSE * 2.0**attempt)
+        self._accused.discard(member)
 
     async def _show(self, to: int, member: int, name: Hash, data: bytes) -> dict[int, bytes]:
         accusation = Accusation(task=self._task, member=member, evidence=name)
@@ -118,6 +121,9 @@ class Tribunal:
 
     async def judge(self, accusation: Accusation, data: bytes) -> Message:
         """Check someone's evidence. Raises ``IntegrityError`` when it does not prove what it says."""
+        known = self._judged.get(accusation.member)
+        if known not in (None, accusation.evidence):
+            return Unavailable("other evidence against that member was agreed to")
         if blob_hash(data) != accusation.evidence:
             raise IntegrityError("the evidence is not the blob that the accusation names")
         evidence = decode(data)
@@ -125,6 +131,8 @@ class Tribunal:
             raise IntegrityError("the evidence is against another member, or of another task")
         if accusation.member == self._peer.index:
             raise NetworkError("one does not judge oneself")
-        await self._convinces(evidence)
+        if known is None:
+            await self._convinces(evidence)
         name = self._peer.store.put(data, durable=True)
+        self._judged[accusation.member] = name
         return Agreed(signature=self._peer.sign_expulsion(self._task, accusation.member, name))

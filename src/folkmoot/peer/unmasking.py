@@ -19,6 +19,9 @@ from folkmoot.round.masking import Masking
 
 __all__ = ["Unmasking"]
 
+ANSWERED = 1_500
+"""Seeds and shares in one answer, about: a message has room for some 3,000."""
+
 
 class Unmasking:
     """What one task's session tells and learns of mask seeds. The machine hears of those that fit, through ``feed``.
@@ -43,13 +46,9 @@ class Unmasking:
 
     # ---- out ---------------------------------------------------------------------------------------------------
 
-    async def release(self, action: ev.Release, dataset: int) -> None:
+    async def release(self, action: ev.Release) -> None:
         """Tell everyone the own seeds that may be known."""
         masking = self._masking(action.key, action.survivors)
-        if not self._peer.journal.release(action.key, action.survivors, dataset):
-            raise ProtocolError(
-                "the ledger shows other survivors than it did; the own mask seeds are not told for both"
-            )
         seeds = masking.release(action.survivors)
         self._feed(ev.SeedsHeld(action.key, self._peer.index, seeds))
         task, round, attempt = action.key
@@ -132,6 +131,8 @@ class Unmasking:
         seeds: dict[int, dict[int, bytes]] = {}
         shares: dict[int, dict[int, bytes]] = {}
         for dealer in message.dealers:
+            if sum(map(len, (*seeds.values(), *shares.values()))) > ANSWERED:
+                break  # what is left is asked for again
             if known := self._machine.seeds_of(dealer):
                 seeds[dealer] = dict(known)
             elif held := masking.shares(dealer, survivors):
@@ -141,11 +142,14 @@ class Unmasking:
     def _masking(self, key: Key, survivors: int) -> Masking:
         """The masks of the attempt, for the survivors that this peer itself sees on the ledger.
 
-        Raises ``NetworkError`` when they are not fixed here yet, ``ProtocolError`` when they are others.
+        Raises ``NetworkError`` when they are not fixed here yet, or are others, and ``ProtocolError`` when the ledger
+        itself showed others before.
         """
         masking = self._exchange.masking
         if self._machine.key != key or masking is None or not self._machine.survivors:
             raise NetworkError("the survivors of that attempt are not fixed here")
         if survivors != self._machine.survivors:
-            raise ProtocolError("the ledger shows other survivors of that attempt")
+            raise NetworkError("the ledger shows other survivors of that attempt here")
+        if not self._peer.journal.opens(key, survivors):
+            raise ProtocolError("the ledger showed other survivors before; no mask is opened for both")
         return masking

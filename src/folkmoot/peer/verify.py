@@ -34,7 +34,7 @@ from folkmoot.round.commitment import (
 from folkmoot.round.envelope import Envelope
 from folkmoot.round.events import Key, Reveal
 from folkmoot.round.groups import NO_BEACON, released, sign
-from folkmoot.round.layout import Layout
+from folkmoot.round.layout import Layout, check_side
 from folkmoot.round.masking import Place, context_of
 from folkmoot.round.plan import Plan, make_plan
 from folkmoot.round.reduce import layout_of, next_state, sum_row
@@ -288,6 +288,10 @@ class _TaskReplay:
                 owner, cut = self._members[member].name, len(reveal.shards)
                 raise IntegrityError(f"{where}: the contribution of {owner} has {cut} pieces, {plan.pieces} are due")
         rows = plan.rows(final.survivors)
+        if len(rows) < plan.needed(len(rows)):
+            raise IntegrityError(f"{where}: {len(rows)} sums were opened, and its rule needs {plan.needed(len(rows))}")
+        if len(plan.groups) == 1 and final.survivors.bit_count() < task.policy.min_members:
+            raise IntegrityError(f"{where}: its sum is over fewer members than its policy allows")
         masks = self._masks(round, rows) if plan.secret else [()] * len(rows)
         sums, sizes = [], [len(row) for row in rows]
         for shard, name in enumerate(recorded):
@@ -297,7 +301,7 @@ class _TaskReplay:
                 raise IntegrityError(f"{where}: the contributions do not add up to its aggregate (shard {shard})")
             sums.append(total)
         with _named(where):
-            new, _ = next_state(task, round.state, layout, sums, sizes, round.beacon)
+            new, _ = next_state(task, round.state, layout, sums, sizes, round.beacon, plan.lost(len(rows)))
         data = state_bytes(new)
         if blob_hash(data) != final.model:
             raise IntegrityError(f"{where}: its aggregate does not lead to its model")
@@ -336,10 +340,13 @@ class _TaskReplay:
         total = []
         for row, seeds in zip(rows, masks, strict=True):
             owners = (self._members[m].name for m in row)
-            contents = (
+            contents = [
                 self._get(round.reveals[m].shards[shard], f"{where}: the contribution of {owner}")
                 for m, owner in zip(row, owners, strict=True)
-            )
+            ]
+            if shard == 0 and not plan.secret:
+                for blob in contents:
+                    check_side(blob, layout, plan.shards)
             group = len(plan.group_of(row[0])) if plan.secret else 0
             total.append(sum_row(contents, shard, layout, plan.shards, group, seeds))
         return np.stack(total)
@@ -352,12 +359,21 @@ class _TaskReplay:
         facts = _Record(self._domain, self._members, known, self._plans)
         for expulsion in expulsions:
             where = f"task {expulsion.task}, the expulsion of {self._members[expulsion.member].name}"
+            digest = statements.expulsion_digest(self._domain, expulsion.task, expulsion.member, expulsion.evidence)
+            signers = members_of(expulsion.signers)
+            if len(signers) != len(expulsion.signatures) or any(m not in self._members for m in signers):
+                raise IntegrityError(f"{where}: its signatures are not as many as its signers")
+            for member, signature in zip(signers, expulsion.signatures, strict=True):
+                if statements.recover(digest, signature) != self._members[member].address:
+                    raise IntegrityError(f"{where}: the signature of {self._members[member].name} does not hold")
             with _named(where):
                 found = evidence.decode(self._get(expulsion.evidence, f"{where}: the evidence"))
                 if (found.task, found.member) != (expulsion.task, expulsion.member):
                     raise IntegrityError("the evidence is against another member, or of another task")
-                if isinstance(found, evidence.WrongSeeds | evidence.BadShares) and found.key not in self._plans:
-                    self._report.notes.append(f"{where}: its attempt came to nothing, so its seeds cannot be checked")
+                if not isinstance(found, evidence.FalseReveal) and found.key not in self._plans:
+                    self._report.notes.append(
+                        f"{where}: its attempt came to nothing, so the evidence cannot be checked"
+                    )
                 else:
                     evidence.convicts(found, facts)
             self._report.expelled += 1

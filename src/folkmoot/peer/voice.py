@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from folkmoot.errors import LedgerRefused
 from folkmoot.peer.context import PeerContext
-from folkmoot.peer.messages import Holding, Model, Sums, bitmap
+from folkmoot.peer.messages import Holding, Model, Opening, Sums, bitmap
 from folkmoot.round import events as ev
 from folkmoot.round.events import Event
 
@@ -38,6 +38,10 @@ class Voice:
         """Fix the survivors by a quorum's word."""
         await self._post(action.key.task, self._peer.moot.freeze, *action.key, action.holdings)
 
+    async def open_without(self, action: ev.PostOpening) -> None:
+        """Go on without those whose masks a quorum cannot take off."""
+        await self._post(action.key.task, self._peer.moot.freeze, *action.key, action.openings)
+
     async def finalise(self, action: ev.PostFinal) -> None:
         """Make the round final by a quorum's word."""
         s = action.statement
@@ -67,6 +71,20 @@ class Voice:
         task, round, attempt = action.key
         held = bitmap(action.contributors)
         message = Holding(task=task, round=round, attempt=attempt, contributors=held, signature=signature)
+        await self._peer.tell(action.to, message)
+
+    async def send_opening(self, action: ev.SendOpening) -> None:
+        """Tell a member whose masks can be taken off here."""
+        signature = self._peer.sign_opening(action.key, action.survivors, action.opened)
+        if action.to == self._peer.index:
+            told = ev.OpeningReceived(action.key, action.to, action.survivors, action.opened, signature)
+            self._feed(told)
+            return
+        task, round, attempt = action.key
+        survivors, opened = bitmap(action.survivors), bitmap(action.opened)
+        message = Opening(
+            task=task, round=round, attempt=attempt, survivors=survivors, opened=opened, signature=signature
+        )
         await self._peer.tell(action.to, message)
 
     async def send_model(self, action: ev.SendModel) -> None:

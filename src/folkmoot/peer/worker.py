@@ -166,7 +166,7 @@ class _Worker:
     def _advance(self, ask: Advance) -> Advanced:
         state, layout = self._state(ask.state)
         sums = [self._total(name, shard, layout, ask) for shard, name in enumerate(ask.sums)]
-        new, metrics = next_state(self.task, state, layout, sums, ask.rows, ask.beacon)
+        new, metrics = next_state(self.task, state, layout, sums, ask.rows, ask.beacon, ask.lost)
         model = self._store.put(state_bytes(new))
         self._keep(model, new)
         return Advanced(model, self._store.put(encode_hashes(ask.sums)), dict(metrics))

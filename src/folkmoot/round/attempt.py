@@ -38,6 +38,8 @@ class Attempt:
     """Commits were closed when this peer first saw the attempt, so the pushes went by."""
     shards: tuple[int, ...] = ()
     """The pieces to hold: the share, the envelope if there is one, and shards whose holders are silent or disagree."""
+    stands_on: tuple[object, ...] = ()
+    """What of the ledger the plan follows from."""
     opened: bool = False
     asked_to_train: bool = False
     attended: bool = False
@@ -49,10 +51,14 @@ class Attempt:
     held: dict[int, set[int]] = field(default_factory=dict)
     """For each contributor the pieces on disk."""
     holdings: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    survivors: int = 0
+    """Bitmap: those that what follows is for. A masked attempt may go on with fewer, never with others."""
     released: bool = False
     """Whether the own mask seeds were asked to be told."""
     seeds: dict[int, Mapping[int, bytes]] = field(default_factory=dict)
     """For each survivor the mask seeds that may be known, once they are."""
+    openings: dict[int, tuple[int, bytes]] = field(default_factory=dict)
+    """What members say of whose masks they can take off."""
     claims: dict[int, dict[int, Hash]] = field(default_factory=dict)
     """For each shard what its holders say its sum is."""
     sums: dict[int, Hash] = field(default_factory=dict)
@@ -73,6 +79,19 @@ class Attempt:
     done: dict[str, float] = field(default_factory=dict)
     """When each thing that is done again and again was done last."""
     reason: str = ""
+
+    def go_on_with(self, survivors: int, now: float) -> None:
+        """The ledger shows these survivors: what was made for others is void."""
+        if survivors == self.survivors:
+            return
+        self.survivors, self.released = survivors, False
+        self.seeds, self.openings = {}, {}
+        self.claims, self.sums, self.summing = {}, {}, set()
+        self.updating, self.statement, self.models = False, None, {}
+        self.frozen_at = self.news_at = now
+        self.ladder = None
+        for name in ("seeds", "opening", "quorum", "final", "announce"):
+            self.done.pop(name, None)
 
     def missing(self, contributors: int) -> list[int]:
         """The contributors (bitmap) whose reveal, or any piece due here, is not here."""

@@ -28,9 +28,11 @@ __all__ = [
     "ModelReceived",
     "Open",
     "Opened",
+    "OpeningReceived",
     "PostCommit",
     "PostFinal",
     "PostFreeze",
+    "PostOpening",
     "PostRetry",
     "Pull",
     "PullSum",
@@ -42,6 +44,7 @@ __all__ = [
     "SeedsHeld",
     "SendHolding",
     "SendModel",
+    "SendOpening",
     "ShardHeld",
     "Statement",
     "Sum",
@@ -177,6 +180,17 @@ class SeedsHeld:
 
 
 @dataclass(frozen=True)
+class OpeningReceived:
+    """A member's signed word on whose masks it can take off, of these survivors."""
+
+    key: Key
+    member: int
+    survivors: int
+    opened: int
+    signature: bytes
+
+
+@dataclass(frozen=True)
 class SumsReceived:
     """A holder's word on the sums of its shards."""
 
@@ -222,6 +236,7 @@ Event = (
     | ShardHeld
     | HoldingReceived
     | SeedsHeld
+    | OpeningReceived
     | SumsReceived
     | SumHeld
     | Computed
@@ -327,6 +342,25 @@ class AskSeeds:
 
 
 @dataclass(frozen=True)
+class SendOpening:
+    """Sign of whom, among these survivors, the masks can be taken off; send it to a member, ``to`` may be oneself."""
+
+    key: Key
+    to: int
+    survivors: int
+    opened: int
+
+
+@dataclass(frozen=True)
+class PostOpening:
+    """Put a quorum of openings on the ledger: member -> (opened, signature). It goes on without the others."""
+
+    key: Key
+    survivors: int
+    openings: Mapping[int, tuple[int, bytes]]
+
+
+@dataclass(frozen=True)
 class Sum:
     """Sum these shards over the survivors, row by row: shard -> for each row the blob hashes of its members' shards."""
 
@@ -367,6 +401,8 @@ class Update:
     sums: tuple[Hash, ...]
     rows: tuple[int, ...]
     """How many contributions are in each row."""
+    lost: int
+    """Mask groups that could not be summed."""
     beacon: Hash
 
 
@@ -414,6 +450,8 @@ Action = (
     | PostFreeze
     | Release
     | AskSeeds
+    | SendOpening
+    | PostOpening
     | Sum
     | Announce
     | PullSum

@@ -61,6 +61,7 @@ __all__ = [
     "pack",
     "packed_bytes",
     "quantise",
+    "robust_exponents",
     "split_side",
     "sum_bytes",
     "sum_width",
@@ -198,13 +199,9 @@ def split_side(sums: Sequence[Words], layout: Layout, shards: int) -> tuple[Word
 
 
 def aggregate(values: Words, side: Words, layout: Layout, members: int) -> Aggregate:
-    """The weighted mean of each array.
-
-    Raises ``IntegrityError`` where the summed weight is not one that so many members can have.
-    """
-    weight = int(side[0])
-    if not members <= weight <= members * MAX_WEIGHT:
-        raise IntegrityError(f"the weights of the round's {members} members sum to {weight}")
+    """The weighted mean of each array. A summed weight that so many members cannot have counts as the nearest they can:
+    under masks a liar may send any, and the mean withstands no liar, but it need not stop."""
+    weight = min(max(int(side[0]), members), members * MAX_WEIGHT)
     steps = np.repeat([2.0**exponent for exponent in layout.exponents], layout.sizes)
     return Aggregate(arrays_of(values.astype(np.float64) * steps / float(weight), layout), weight, members)
 
@@ -237,6 +234,22 @@ def next_exponents(side: Words, layout: Layout, members: int) -> dict[str, int]:
     moved = {}
     for name, exponent, vote in zip(layout.names, layout.exponents, votes, strict=True):
         moved[name] = max(-200, min(200, exponent + _step_change(int(vote), members, layout.wide)))
+    return moved
+
+
+def robust_exponents(side: Words, layout: Layout, faults: int) -> dict[str, int]:
+    """The step of each array for the next round, from the votes of each row, (rows, side), of which ``faults`` may lie.
+
+    The (faults + 1)th largest vote counts, so that a step grows only where an honest row wants it to, and shrinks only
+    where all but ``faults`` do; of votes that move a step by their mean, the middle one.
+    """
+    if not layout.voting:
+        return {}
+    votes = np.sort(side[:, 1 : 1 + layout.votes], axis=0)
+    chosen = votes[(len(votes) - 1) // 2] if layout.wide else votes[max(0, len(votes) - 1 - faults)]
+    moved = {}
+    for name, exponent, vote in zip(layout.names, layout.exponents, chosen, strict=True):
+        moved[name] = max(-200, min(200, exponent + _step_change(int(vote), 1, layout.wide)))
     return moved
 
 

@@ -31,9 +31,11 @@ from folkmoot.round.events import (
     ModelReceived,
     Open,
     Opened,
+    OpeningReceived,
     PostCommit,
     PostFinal,
     PostFreeze,
+    PostOpening,
     PostRetry,
     Pull,
     PullSum,
@@ -45,6 +47,7 @@ from folkmoot.round.events import (
     SeedsHeld,
     SendHolding,
     SendModel,
+    SendOpening,
     ShardHeld,
     Statement,
     Sum,
@@ -163,12 +166,13 @@ class RoundMachine:
             self._attempt = None
             return
         key = Key(view.task, view.round, view.attempt)
-        if self._attempt is not None and self._attempt.key == key:
+        if self._attempt is not None and self._attempt.key == key and self._attempt.stands_on == _ground(view):
             return
         members, dealt = members_of(view.members), members_of(view.dealt)
         plan = make_plan(members, view.parent, view.attempt, self._policy, dealt=dealt, beacon=view.beacon)
         share, pieces = plan.summed_by(self.me), plan.held_by(self.me)
         self._attempt = Attempt(key, self.me, plan, share, late=view.closed(self._now), shards=pieces)
+        self._attempt.stands_on = _ground(view)
 
     def _take(self, attempt: Attempt, event: Event) -> None:
         if isinstance(event, Opened):
@@ -185,6 +189,8 @@ class RoundMachine:
             self._take_holding(attempt, event)
         elif isinstance(event, SeedsHeld):
             attempt.seeds[event.dealer] = event.seeds
+        elif isinstance(event, OpeningReceived):
+            self._take_opening(attempt, event)
         elif isinstance(event, SumsReceived):
             self._take_claims(attempt, event)
         elif isinstance(event, SumHeld):
@@ -210,6 +216,12 @@ class RoundMachine:
         known = attempt.holdings.get(event.member)
         if known is None or event.contributors.bit_count() >= known[0].bit_count():
             attempt.holdings[event.member] = (event.contributors, event.signature)
+
+    def _take_opening(self, attempt: Attempt, event: OpeningReceived) -> None:
+        """As with holdings, the fuller of two words counts; a word on other survivors does not."""
+        known = attempt.openings.get(event.member)
+        if event.survivors == attempt.survivors and (known is None or event.opened.bit_count() >= known[0].bit_count()):
+            attempt.openings[event.member] = (event.opened, event.signature)
 
     def _take_claims(self, attempt: Attempt, event: SumsReceived) -> None:
         for shard in event.sums:
@@ -319,13 +331,13 @@ class RoundMachine:
         return max(due, looked + min(window, 4 * self._timing.patience))
 
     def _final_phase(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
-        if attempt.frozen_at is None:
-            attempt.frozen_at = attempt.news_at = self._now
+        attempt.go_on_with(view.survivors, self._now)
+        assert attempt.frozen_at is not None
         self._attend(attempt, view, actions)
         self._push(attempt, view, actions)
         if attempt.statement is None and attempt.opened:
             rows = attempt.plan.rows(view.survivors)
-            if len(rows) < attempt.plan.inputs:
+            if len(rows) < attempt.plan.needed(len(rows)):
                 attempt.wait(actions, _too_few(len(rows), attempt.plan))
             else:
                 self._reduce(attempt, view, rows, attempt.frozen_at, actions)
@@ -399,7 +411,9 @@ class RoundMachine:
             sums = tuple(attempt.sums[s] for s in range(attempt.plan.shards))
             seeds = {m: attempt.seeds[m] for row in rows for m in row} if attempt.plan.secret else {}
             sizes = tuple(map(len, rows))
-            actions.append(Update(attempt.key, view.parent, inputs, seeds, sums, sizes, view.beacon))
+            actions.append(
+                Update(attempt.key, view.parent, inputs, seeds, sums, sizes, attempt.plan.lost(len(rows)), view.beacon)
+            )
 
     def _unmask(
         self, attempt: Attempt, view: RoundView, rows: Rows, frozen_at: float, actions: list[Action]
@@ -420,7 +434,35 @@ class RoundMachine:
             sources = tuple(sorted(near, key=lambda m: (m - self.me) % 256))
             ask = AskSeeds(attempt.key, view.survivors, tuple(missing), sources)
             attempt.once("seeds", actions, ask, now=self._now, every=2 * self._timing.patience)
+        if missing and self._now >= (frozen_at + view.final_deadline) / 2:
+            self._open_without(attempt, view, rows, actions)
         return missing
+
+    def _open_without(self, attempt: Attempt, view: RoundView, rows: Rows, actions: list[Action]) -> None:
+        """Half of the time is over, and some survivors' masks cannot be taken off: propose to go on without them.
+
+        Of a single group a member can be left out: its pair masks are then opened, as those of the lost are. Of several
+        groups the whole group is, and nothing more of it is ever opened. What was sent stays what it is: sums are of
+        the same contributions, and nobody sends one anew.
+        """
+        opened = 0
+        for row in rows:
+            here = [m for m in row if m in attempt.seeds]
+            if len(attempt.plan.groups) == 1 or len(here) == len(row):
+                opened |= sum(1 << m for m in here)
+        left = attempt.plan.rows(opened)
+        single = len(attempt.plan.groups) == 1
+        if len(left) < attempt.plan.needed(len(left)) or (single and opened.bit_count() < view.min_members):
+            return
+        payload = ("opening", opened)
+        for to in self._ladder(attempt, view, payload):
+            actions.append(SendOpening(attempt.key, to, view.survivors, opened))
+        pool = {m: told for m, told in attempt.openings.items() if view.members >> m & 1}
+        need = quorum(view.members.bit_count())
+        if len(pool) >= need:
+            fullest = sorted(pool, key=lambda m: (-(pool[m][0] & view.survivors).bit_count(), m))[:need]
+            post = PostOpening(attempt.key, view.survivors, {m: pool[m] for m in sorted(fullest)})
+            attempt.once("opening", actions, post, now=self._now, every=4 * self._timing.stagger)
 
     def _row(self, attempt: Attempt, row: tuple[int, ...]) -> Row:
         """What is summed together, with the masks that are left on the sum: every seed that was released."""
@@ -523,4 +565,9 @@ class RoundMachine:
 
 def _too_few(rows: int, plan: Plan) -> str:
     what = "mask groups are" if plan.secret else "contributions are"
-    return f"{rows} {what} complete, and the rule needs {plan.inputs}; waits for the next attempt"
+    return f"{rows} {what} complete, and the rule needs {plan.needed(rows)}; waits for the next attempt"
+
+
+def _ground(view: RoundView) -> tuple[object, ...]:
+    """What an attempt's plan and masks stand on. Under one number it is another only where a chain took blocks back."""
+    return view.parent, view.members, view.dealt, view.beacon

@@ -1,7 +1,7 @@
 """One member's side of one attempt's masks: what it adds, what it may tell, and what it can rebuild of the silent.
 
 Made anew after a crash from the member's keys and the ledger, it makes the same masks and the same envelope. It
-gives nothing away for a second set of survivors: the first it was asked with is the only one.
+gives nothing away for other survivors than those it was asked with first, or fewer of them.
 """
 
 from __future__ import annotations
@@ -105,9 +105,11 @@ class Masking:
     def targets(self, dealer: int, survivors: int) -> tuple[int, ...]:
         """Whose seeds, among those of ``dealer``, may be known; none of one whose group has too few survivors.
 
-        Raises ``ProtocolError`` when asked with other survivors than before.
+        Raises ``ProtocolError`` when asked with other survivors than before; fewer of the same may be.
         """
-        if self._survivors is None:
+        if self._survivors is None or not survivors & ~self._survivors:
+            if survivors != self._survivors:
+                self._gathered.clear()
             self._survivors = survivors
         if survivors != self._survivors:
             raise ProtocolError("the survivors of this attempt were others a moment ago; nothing is told for two sets")

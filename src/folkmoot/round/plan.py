@@ -43,8 +43,8 @@ class Plan:
     """What dealt them."""
     each: bool = False
     """Whether the rule sees each contribution."""
-    inputs: int = 1
-    """Fewest rows that the rule can do with."""
+    inputs: tuple[int, ...] = (1,)
+    """Fewest rows that the rule can do with when no mask group is lost, when one is, and so on."""
 
     @property
     def shards(self) -> int:
@@ -81,6 +81,18 @@ class Plan:
             near |= neighbours(self.beacon, group)
         return near
 
+    def needed(self, rows: int) -> int:
+        """Fewest rows that would do, where so many mask groups (or contributions) could be summed.
+
+        A group is lost only by a fault in it: two of its members gone, or one silent whose seeds others keep back. So
+        of the liars that the rule has to withstand one fewer is left for each group that is lost.
+        """
+        return self.inputs[min(self.lost(rows), len(self.inputs) - 1)]
+
+    def lost(self, rows: int) -> int:
+        """How many mask groups could not be summed."""
+        return len(self.groups) - rows if self.secret else 0
+
     def rows(self, survivors: int) -> tuple[tuple[int, ...], ...]:
         """The survivors (bitmap) that are summed together, ascending in each row.
 
@@ -112,7 +124,8 @@ def make_plan(
     each = policy.robust != "mean" and not policy.secret
     replicas = policy.replicas << min(attempt, 8)
     groups = deal(beacon, dealt, _group_size(policy, beacon)) if policy.secret and dealt else ()
-    inputs = 1 if policy.grouped and beacon == NO_BEACON else policy.inputs_needed
+    drawing = policy.grouped and beacon == NO_BEACON
+    inputs = (1,) if drawing else tuple(policy.inputs_for(policy.faults - lost) for lost in range(policy.faults + 1))
     if each or len(everyone) <= max(policy.gather_up_to, replicas):
         holders: tuple[tuple[int, ...], ...] = (everyone,)
     else:

@@ -200,13 +200,20 @@ def _unmasked(
 
 
 def next_state(
-    task: Task, state: State, layout: Layout, sums: Sequence[Words], rows: Sequence[int], seed: bytes = bytes(32)
+    task: Task,
+    state: State,
+    layout: Layout,
+    sums: Sequence[Words],
+    rows: Sequence[int],
+    seed: bytes = bytes(32),
+    lost: int = 0,
 ) -> tuple[State, Mapping[str, float]]:
     """The state after the round whose summed shards these are, and the moot's metrics of ``state`` itself.
 
     Each of ``sums`` is (rows, words); ``rows`` says how many contributions are in each row. ``seed``, the 32 bytes of
-    the round's beacon, shuffles buckets. Raises ``TaskError`` when the task's update breaks the protocol, and
-    ``IntegrityError`` where the rows are too few for the policy's rule.
+    the round's beacon, shuffles buckets; ``lost`` mask groups could not be summed, each by a fault in it. Raises
+    ``TaskError`` when the task's update breaks the protocol, and ``IntegrityError`` where the rows are too few for the
+    policy's rule.
     """
     policy = task.policy
     if draws(policy, state):
@@ -216,25 +223,27 @@ def next_state(
     if policy.weighted:
         aggregate = fixed.aggregate(values[0], total, layout, rows[0])
     else:
-        aggregate = _alike(policy, values, total, layout, rows, seed)
+        aggregate = _alike(policy, values, layout, rows, seed, max(0, policy.faults - lost))
     new = task.update(_seen(policy, state), aggregate)
     seen = _seen(policy, state).round + 1
     if not isinstance(new, State) or new.round != seen:
         raise TaskError("the task's update must return a State whose round is one more than its parent's")
-    exponents = fixed.next_exponents(total, layout, sum(rows))
+    if policy.robust == "mean":
+        exponents = fixed.next_exponents(total, layout, sum(rows))
+    else:
+        exponents = fixed.robust_exponents(side, layout, policy.faults)
     return replace(new, round=state.round + 1, exponents=exponents), _measured(task, side, layout)
 
 
-def _alike(policy: Policy, values: Words, total: Words, layout: Layout, rows: Sequence[int], seed: bytes) -> Aggregate:
+def _alike(policy: Policy, values: Words, layout: Layout, rows: Sequence[int], seed: bytes, faults: int) -> Aggregate:
     """The aggregate where each member counts as every other, whatever number of examples it tells."""
     steps = np.repeat([2.0**exponent for exponent in layout.exponents], layout.sizes)
     vectors = values.astype(np.float64) * steps / np.array(rows, dtype=np.float64)[:, None]
     if policy.clip is not None and not policy.noisy:
         vectors = cap(vectors, policy.clip)
-    mean = robust_mean(vectors, policy.robust, policy.faults, mix=policy.mix, seed=seed)
-    # a number that nobody can check counts for nothing here; kept within what honest members could have told
-    weight = min(max(int(total[0]), sum(rows)), sum(rows) << 40)
-    return Aggregate(fixed.arrays_of(mean, layout), weight, sum(rows))
+    mean = robust_mean(vectors, policy.robust, faults, mix=policy.mix, seed=seed)
+    # a number of examples that nobody can check counts for nothing here
+    return Aggregate(fixed.arrays_of(mean, layout), sum(rows), sum(rows))
 
 
 def _measured(task: Task, side: Words, layout: Layout) -> dict[str, float]:

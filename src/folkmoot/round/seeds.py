@@ -59,13 +59,15 @@ def mask_context(
 def agree(exchange_secret: bytes, public: bytes) -> bytes:
     """32 bytes: what X25519 agrees between the two. It never changes, so a caller keeps it for every round.
 
-    Raises ``IntegrityError`` on a public key of another length, or of low order: whoever published it would have made
-    every secret known.
+    With a public key of low order it is zero: whoever published that has made known what it shares with others, as it
+    could anyway, and holds up nobody. Raises ``IntegrityError`` on a public key of another length.
     """
+    if len(public) != KEY_BYTES:
+        raise IntegrityError(f"{public.hex()} is not a public exchange key: it has not 32 bytes")
     try:
         return X25519PrivateKey.from_private_bytes(exchange_secret).exchange(X25519PublicKey.from_public_bytes(public))
-    except ValueError as error:
-        raise IntegrityError(f"{public.hex()} is not a public exchange key: {error}") from None
+    except ValueError:
+        return bytes(KEY_BYTES)
 
 
 @dataclass(frozen=True)

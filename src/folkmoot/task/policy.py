@@ -80,8 +80,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     group_size: int = 4
     """Under ``sums`` with a rule other than the mean: members to a group, whose mean is what the rule sees."""
     clip: float | None = None
-    """Cap on the L2 norm of a contribution. Each member scales its own down to it, and everyone scales down what comes
-    in above it: a contribution, or under ``sums`` a group's mean. It fixes the step of quantisation: nobody votes."""
+    """Cap on the L2 norm of a contribution; each then counts alike. Each member scales its own down to it, and everyone
+    scales down what comes in above it: a contribution, or under ``sums`` a group's mean. It fixes the step of
+    quantisation: nobody votes."""
     epsilon: float | None = None
     """Differential privacy: what all rounds together may cost each ``privacy_unit``. ``None``: no noise is added."""
     delta: float = 1e-5
@@ -138,13 +139,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     @property
     def weighted(self) -> bool:
         """Whether members count by their number of examples."""
-        return self.robust == "mean" and not self.noisy
+        return self.robust == "mean" and self.clip is None
 
     @property
     def inputs_needed(self) -> int:
-        """Fewest inputs of the rule: contributions, or groups under ``sums``. Buckets of two leave half of them."""
-        rule = RULES[self.robust](self.faults)
-        return 2 * rule - 1 if self.mix == "buckets" else max(rule, MIXES[self.mix](self.faults))
+        """Fewest inputs of the rule: contributions, or groups under ``sums``."""
+        return self.inputs_for(self.faults)
+
+    def inputs_for(self, faults: int) -> int:
+        """Fewest inputs with which the rule withstands so many liars. Buckets of two leave half of them."""
+        rule = RULES[self.robust](faults)
+        return 2 * rule - 1 if self.mix == "buckets" else max(rule, MIXES[self.mix](faults))
 
     @property
     def honest(self) -> int:
