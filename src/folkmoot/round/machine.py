@@ -59,7 +59,7 @@ from folkmoot.round.events import (
 )
 from folkmoot.round.groups import sign
 from folkmoot.round.plan import Plan, make_plan
-from folkmoot.round.view import Phase, RoundView, members_of, quorum
+from folkmoot.round.view import Phase, RoundView, faults, members_of, quorum
 from folkmoot.task.policy import Policy
 
 __all__ = ["RoundMachine", "Timing"]
@@ -459,8 +459,11 @@ class RoundMachine:
             actions.append(SendOpening(attempt.key, to, view.survivors, opened))
         pool = {m: told for m, told in attempt.openings.items() if view.members >> m & 1}
         need = quorum(view.members.bit_count())
-        if len(pool) >= need:
-            fullest = sorted(pool, key=lambda m: (-(pool[m][0] & view.survivors).bit_count(), m))[:need]
+        if len(pool) < need:
+            return
+        fullest = sorted(pool, key=lambda m: (-(pool[m][0] & view.survivors).bit_count(), m))[:need]
+        spared = faults(view.members.bit_count())
+        if any(sum(not pool[m][0] >> who & 1 for m in fullest) > spared for who in members_of(view.survivors)):
             post = PostOpening(attempt.key, view.survivors, {m: pool[m] for m in sorted(fullest)})
             attempt.once("opening", actions, post, now=self._now, every=4 * self._timing.stagger)
 
