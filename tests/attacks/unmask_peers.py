@@ -101,7 +101,7 @@ class UnmaskingPeer:
     def release(self, survivors: int) -> None:
         """Tell the own seeds to everyone, as when the machine asks for it. Raises ``FolkmootError`` on refusal."""
         assert self.machine.key is not None
-        asyncio.run(self.unmasking.release(ev.Release(self.machine.key, survivors, ()), 1))
+        asyncio.run(self.unmasking.release(ev.Release(self.machine.key, survivors, ())))
 
     def asked(self, survivors: int, dealers: Collection[int]) -> SeedsKnown:
         """What it answers any member that asks. Raises ``FolkmootError`` on refusal."""

@@ -112,12 +112,12 @@ def listen(path: str, victim: int, endpoint: bytes, dies_in_round: int = 0) -> N
             await ask(self, action.key, 0b11111)
         await push(self, action)
 
-    async def curious_release(self: Any, action: ev.Release, dataset: int) -> None:
+    async def curious_release(self: Any, action: ev.Release) -> None:
         if action.key.round == dies_in_round:
             os.kill(os.getpid(), signal.SIGKILL)
         await ask(self, action.key, action.survivors & ~(1 << victim))
         await ask(self, action.key, action.survivors)
-        await release(self, action, dataset)
+        await release(self, action)
         await ask(self, action.key, action.survivors)
 
     Node.request, Node.serve = tapped_request, tapped_serve  # type: ignore[method-assign, assignment]
