@@ -225,6 +225,8 @@ class Moot:
         if task.phase == FROZEN:
             require(self.now >= task.final_deadline, "before the deadline")
             again = set(task.survivors)
+            if task.sealed:
+                task.coming = set()
         else:
             require(task.phase == COMMIT, "not in this phase")
             require(self.now >= task.commit_deadline, "before the deadline")

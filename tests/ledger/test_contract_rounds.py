@@ -461,6 +461,17 @@ def test_a_sealed_attempt_goes_on_without_those_whose_masks_a_quorum_cannot_take
     assert world.view(task).round == 2
 
 
+def test_a_frozen_sealed_attempt_is_made_again_by_its_survivors_alone():
+    world = World(4)
+    task = world.start(granting=range(3), terms=(3, 2, 3, 60, 30, 90, 1))
+    world.grant(3, task)
+    world.commit(task, *range(3))
+    world.freeze(task, range(3))
+    later(90)
+    world.call("retry", 0, task, 1, 0)
+    assert (world.view(task).attempt, world.view(task).dealt) == (1, 0b0111)
+
+
 def test_an_open_attempt_that_is_frozen_stays_as_it_is():
     world = World(4)
     task = world.start(granting=range(4), terms=(3, 2, 4, 60, 30, 90, 0))

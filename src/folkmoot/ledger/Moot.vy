@@ -735,6 +735,9 @@ def retry(task: uint256, round: uint256, attempt: uint256):
     terms: Terms = self._terms(task)
     if stage.phase == FROZEN:
         assert block.timestamp >= stage.final_deadline, "before the deadline"
+        if terms.sealed == 1:
+            # nobody new: what they send beside the same contributions could be told from two sums
+            self._tasks[task].coming = 0
         self._again(task, stage, self._rounds[task].survivors, terms)
     else:
         assert stage.phase == COMMIT, "not in this phase"

@@ -57,7 +57,7 @@ from folkmoot.round.events import (
     Trained,
     Update,
 )
-from folkmoot.round.groups import sign
+from folkmoot.round.groups import FULL_UP_TO, sign
 from folkmoot.round.plan import Plan, make_plan
 from folkmoot.round.view import Phase, RoundView, faults, members_of, quorum
 from folkmoot.task.policy import Policy
@@ -434,7 +434,9 @@ class RoundMachine:
             sources = tuple(sorted(near, key=lambda m: (m - self.me) % 256))
             ask = AskSeeds(attempt.key, view.survivors, tuple(missing), sources)
             attempt.once("seeds", actions, ask, now=self._now, every=2 * self._timing.patience)
-        if missing and self._now >= (frozen_at + view.final_deadline) / 2:
+        # Where a member shares its seeds with some of its group only, the honest may not reach those of an honest one.
+        everyone = max(map(len, plan.groups)) <= FULL_UP_TO
+        if missing and everyone and self._now >= (frozen_at + view.final_deadline) / 2:
             self._open_without(attempt, view, rows, actions)
         return missing
 
