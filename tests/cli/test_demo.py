@@ -34,6 +34,8 @@ def demo(folder: Path, *options: object) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"TMPDIR": str(folder)},
+        # a shell that runs the tests in the background has them, and so their children, ignore Ctrl-C
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
