@@ -466,7 +466,7 @@ DEFENCES = [
     Defence(
         "a frozen attempt goes on with fewer",
         ROUND + "machine.py",
-        "if missing and self._now >= (frozen_at + view.final_deadline) / 2:",
+        "if missing and everyone and self._now >= (frozen_at + view.final_deadline) / 2:",
         "if False:",
         (
             "round/test_faults.py::"
