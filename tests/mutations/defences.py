@@ -448,15 +448,15 @@ DEFENCES = [
     ),
     Defence(
         "only who is summed releases",
-        ROUND + "machine.py",
-        "if self.me in summed and not attempt.released:",
+        ROUND + "unmask.py",
+        "if me in summed and not attempt.released:",
         "if not attempt.released:",
         (TOLD + "the_machine_asks_a_lost_member_to_release_nothing",),
     ),
     Defence(
         "seeds of the silent are asked for",
-        ROUND + "machine.py",
-        "if missing and self._now >= frozen_at + self._timing.patience:",
+        ROUND + "unmask.py",
+        "if missing and now >= began + timing.patience:",
         "if False:",
         (
             DROPOUT + "one_member_lost_leaves_the_exact_sum_of_the_survivors",
@@ -465,8 +465,8 @@ DEFENCES = [
     ),
     Defence(
         "a frozen attempt goes on with fewer",
-        ROUND + "machine.py",
-        "if missing and everyone and self._now >= (frozen_at + view.final_deadline) / 2:",
+        ROUND + "unmask.py",
+        "if missing and everyone and now >= (began + view.final_deadline) / 2:",
         "if False:",
         (
             "round/test_faults.py::"

@@ -309,7 +309,7 @@ def test_a_liar_among_the_groups_costs_time_and_nothing_else(lie: str) -> None:
 
 @pytest.mark.parametrize("groups", [False, True])
 def test_a_survivor_whose_seeds_nobody_can_rebuild_stops_no_attempt_and_nothing_is_summed_twice(groups: bool) -> None:
-    """defence: RoundMachine._open_without. Else the attempt is made again among others, with the same contributions,
+    """defence: unmask. Else the attempt is made again among others, with the same contributions,
     and the difference of two sums is one member's."""
     troubled = grouped(13, liars=frozenset({3})) if groups else masked(7, liars=frozenset({3}))
     liar = troubled.peers[3]

@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from folkmoot.digest import Hash
 from folkmoot.round.events import Action, Key, Reveal, Statement, Wait
 from folkmoot.round.plan import Plan
-from folkmoot.round.view import members_of
+from folkmoot.round.view import RoundView, members_of
 
-__all__ = ["Attempt", "Timing"]
+__all__ = ["Attempt", "Rows", "Timing"]
+
+Rows = tuple[tuple[int, ...], ...]
+"""What is summed with what: members, ascending in each row."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,24 @@ class Attempt:
         if shard not in self.sums:
             self.sums[shard] = digest
             self.news_at = now
+
+    def recipients(self, view: RoundView, payload: object, *, now: float, stagger: float) -> list[int]:
+        """To whom ``payload`` goes now: oneself, then the posting members in turn, one more each ``stagger`` while the
+        ledger stands still, and more slowly once all have been asked. The turn begins with another member each
+        round, so the work goes round."""
+        order = members_of(view.members)
+        first = view.round + view.attempt
+        chosen = []
+        if self.ladder is None or self.ladder[0] != payload:
+            self.ladder = (payload, now, 0)
+            chosen.append(self.me)
+        _, since, climbed = self.ladder
+        steps = 1 + (now - since) / stagger
+        due = int(steps if steps < len(order) else len(order) + (steps - len(order)) / 8)
+        for step in range(max(climbed, due - len(order)), due):
+            chosen.append(order[(first + step) % len(order)])
+        self.ladder = (payload, since, due)
+        return list(dict.fromkeys(chosen))
 
     def once(self, name: str, actions: list[Action], action: Action, *, now: float, every: float) -> None:
         """Do it now, and again only when ``every`` seconds have passed without the effect being seen."""

@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping
 
 from folkmoot.digest import Hash
 from folkmoot.errors import ProtocolError
-from folkmoot.round.attempt import Attempt, Timing
+from folkmoot.round.attempt import Attempt, Rows, Timing
 from folkmoot.round.commitment import commit_hash, contribution_root
 from folkmoot.round.events import (
     Action,
     Announce,
-    AskSeeds,
     Attend,
     Clock,
     Computed,
@@ -35,19 +34,15 @@ from folkmoot.round.events import (
     PostCommit,
     PostFinal,
     PostFreeze,
-    PostOpening,
     PostRetry,
     Pull,
     PullSum,
     Push,
-    Release,
     Reveal,
     RevealReceived,
-    Row,
     SeedsHeld,
     SendHolding,
     SendModel,
-    SendOpening,
     ShardHeld,
     Statement,
     Sum,
@@ -57,14 +52,12 @@ from folkmoot.round.events import (
     Trained,
     Update,
 )
-from folkmoot.round.groups import FULL_UP_TO, sign
 from folkmoot.round.plan import Plan, make_plan
-from folkmoot.round.view import Phase, RoundView, faults, members_of, quorum
+from folkmoot.round.unmask import row_of, take_opening, unmask
+from folkmoot.round.view import Phase, RoundView, members_of, quorum
 from folkmoot.task.policy import Policy
 
 __all__ = ["RoundMachine", "Timing"]
-
-Rows = tuple[tuple[int, ...], ...]
 
 
 class RoundMachine:
@@ -190,7 +183,7 @@ class RoundMachine:
         elif isinstance(event, SeedsHeld):
             attempt.seeds[event.dealer] = event.seeds
         elif isinstance(event, OpeningReceived):
-            self._take_opening(attempt, event)
+            take_opening(attempt, event)
         elif isinstance(event, SumsReceived):
             self._take_claims(attempt, event)
         elif isinstance(event, SumHeld):
@@ -216,12 +209,6 @@ class RoundMachine:
         known = attempt.holdings.get(event.member)
         if known is None or event.contributors.bit_count() >= known[0].bit_count():
             attempt.holdings[event.member] = (event.contributors, event.signature)
-
-    def _take_opening(self, attempt: Attempt, event: OpeningReceived) -> None:
-        """As with holdings, the fuller of two words counts; a word on other survivors does not."""
-        known = attempt.openings.get(event.member)
-        if event.survivors == attempt.survivors and (known is None or event.opened.bit_count() >= known[0].bit_count()):
-            attempt.openings[event.member] = (event.opened, event.signature)
 
     def _take_claims(self, attempt: Attempt, event: SumsReceived) -> None:
         for shard in event.sums:
@@ -312,7 +299,7 @@ class RoundMachine:
             attempt.wait(actions, f"waits for the contributions of {len(missing)} members")
             return
         holding = sum(1 << m for m in members_of(view.committed) if m not in missing)
-        for to in self._ladder(attempt, view, holding):
+        for to in attempt.recipients(view, holding, now=self._now, stagger=self._timing.stagger):
             actions.append(SendHolding(attempt.key, to, holding))
         pool = {m: h for m, h in attempt.holdings.items() if view.members >> m & 1}
         need = quorum(view.members.bit_count())
@@ -342,7 +329,7 @@ class RoundMachine:
             else:
                 self._reduce(attempt, view, rows, attempt.frozen_at, actions)
         if attempt.statement is not None:
-            for to in self._ladder(attempt, view, attempt.statement):
+            for to in attempt.recipients(view, attempt.statement, now=self._now, stagger=self._timing.stagger):
                 actions.append(SendModel(attempt.key, to, attempt.statement))
         self._post_final(attempt, view, actions)
         torn = any(statement != attempt.statement for statement, _ in attempt.models.values())
@@ -388,12 +375,12 @@ class RoundMachine:
     def _reduce(self, attempt: Attempt, view: RoundView, rows: Rows, frozen_at: float, actions: list[Action]) -> None:
         survivors = members_of(view.survivors)
         missing = self._pull_missing(attempt, view, view.survivors, frozen_at, actions)
-        masked = self._unmask(attempt, view, rows, frozen_at, actions)
+        masked = unmask(attempt, view, rows, actions, now=self._now, timing=self._timing) if attempt.plan.secret else []
         due = [s for s in attempt.shards if s < attempt.plan.shards and s not in attempt.summing]
         if due and not missing and not masked:
             attempt.summing.update(due)
             shards = {s: tuple(tuple(attempt.reveals[m].shards[s] for m in row) for row in rows) for s in due}
-            actions.append(Sum(attempt.key, shards, tuple(self._row(attempt, row) for row in rows)))
+            actions.append(Sum(attempt.key, shards, tuple(row_of(attempt, row) for row in rows)))
         self._announce(attempt, view, actions)
         self._gather_sums(attempt, view, frozen_at, actions)
         left = attempt.plan.shards - len(attempt.sums)
@@ -414,66 +401,6 @@ class RoundMachine:
             actions.append(
                 Update(attempt.key, view.parent, inputs, seeds, sums, sizes, attempt.plan.lost(len(rows)), view.beacon)
             )
-
-    def _unmask(
-        self, attempt: Attempt, view: RoundView, rows: Rows, frozen_at: float, actions: list[Action]
-    ) -> list[int]:
-        """Tell the own mask seeds that may be known, ask for those that are missing when they have had their time; the
-        survivors whose seeds are not here. Comes only after the freeze: the ledger has fixed who survived."""
-        plan = attempt.plan
-        if not plan.secret:
-            return []
-        summed = [m for row in rows for m in row]
-        if self.me in summed and not attempt.released:
-            attempt.released = True
-            others = members_of(view.members & ~(1 << self.me))
-            actions.append(Release(attempt.key, view.survivors, others))
-        missing = [m for m in summed if m not in attempt.seeds]
-        if missing and self._now >= frozen_at + self._timing.patience:
-            near = {h for m in missing for h in (m, *plan.neighbours[m])} - {self.me}
-            sources = tuple(sorted(near, key=lambda m: (m - self.me) % 256))
-            ask = AskSeeds(attempt.key, view.survivors, tuple(missing), sources)
-            attempt.once("seeds", actions, ask, now=self._now, every=2 * self._timing.patience)
-        # Where a member shares its seeds with some of its group only, the honest may not reach those of an honest one.
-        everyone = max(map(len, plan.groups)) <= FULL_UP_TO
-        if missing and everyone and self._now >= (frozen_at + view.final_deadline) / 2:
-            self._open_without(attempt, view, rows, actions)
-        return missing
-
-    def _open_without(self, attempt: Attempt, view: RoundView, rows: Rows, actions: list[Action]) -> None:
-        """Half of the time is over, and some survivors' masks cannot be taken off: propose to go on without them.
-
-        Of a single group a member can be left out: its pair masks are then opened, as those of the lost are. Of several
-        groups the whole group is, and nothing more of it is ever opened. What was sent stays what it is: sums are of
-        the same contributions, and nobody sends one anew.
-        """
-        opened = 0
-        for row in rows:
-            here = [m for m in row if m in attempt.seeds]
-            if len(attempt.plan.groups) == 1 or len(here) == len(row):
-                opened |= sum(1 << m for m in here)
-        left = attempt.plan.rows(opened)
-        single = len(attempt.plan.groups) == 1
-        if len(left) < attempt.plan.needed(len(left)) or (single and opened.bit_count() < view.min_members):
-            return
-        payload = ("opening", opened)
-        for to in self._ladder(attempt, view, payload):
-            actions.append(SendOpening(attempt.key, to, view.survivors, opened))
-        pool = {m: told for m, told in attempt.openings.items() if view.members >> m & 1}
-        need = quorum(view.members.bit_count())
-        if len(pool) < need:
-            return
-        fullest = sorted(pool, key=lambda m: (-(pool[m][0] & view.survivors).bit_count(), m))[:need]
-        spared = faults(view.members.bit_count())
-        if any(sum(not pool[m][0] >> who & 1 for m in fullest) > spared for who in members_of(view.survivors)):
-            post = PostOpening(attempt.key, view.survivors, {m: pool[m] for m in sorted(fullest)})
-            attempt.once("opening", actions, post, now=self._now, every=4 * self._timing.stagger)
-
-    def _row(self, attempt: Attempt, row: tuple[int, ...]) -> Row:
-        """What is summed together, with the masks that are left on the sum: every seed that was released."""
-        masks = ((sign(dealer, target), seed) for dealer in row for target, seed in attempt.seeds[dealer].items())
-        group = attempt.plan.group_of(row[0]) if attempt.plan.secret else ()
-        return Row(row, len(group), tuple(masks) if group else ())
 
     def _announce(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         """Tell the sums of the plan's share, now and then again: the word may be lost, or the hearer restarted."""
@@ -548,24 +475,6 @@ class RoundMachine:
                 shards = tuple(s for s in attempt.shards if s not in attempt.held.get(m, set()))
                 actions.append(Pull(attempt.key, m, shards, attempt.sources(m, view.members)))
         return missing
-
-    def _ladder(self, attempt: Attempt, view: RoundView, payload: object) -> list[int]:
-        """To whom ``payload`` goes now: oneself, then the posting members in turn, one more each ``stagger`` while the
-        ledger stands still, and more slowly once all have been asked. The turn begins with another member each
-        round, so the work goes round."""
-        order = members_of(view.members)
-        first = view.round + view.attempt
-        recipients = []
-        if attempt.ladder is None or attempt.ladder[0] != payload:
-            attempt.ladder = (payload, self._now, 0)
-            recipients.append(self.me)
-        _, since, climbed = attempt.ladder
-        steps = 1 + (self._now - since) / self._timing.stagger
-        due = int(steps if steps < len(order) else len(order) + (steps - len(order)) / 8)
-        for step in range(max(climbed, due - len(order)), due):
-            recipients.append(order[(first + step) % len(order)])
-        attempt.ladder = (payload, since, due)
-        return list(dict.fromkeys(recipients))
 
 
 def _too_few(rows: int, plan: Plan) -> str:
