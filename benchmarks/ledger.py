@@ -56,10 +56,10 @@ class Load:
     def transactions(self) -> Iterator[bytes]:
         """Signed, in an order in which each succeeds, without end."""
         for task in itertools.count(1):
-            terms = (20, MEMBERS, MEMBERS, 3600, 3600, 3600)
+            terms = (20, MEMBERS, MEMBERS, 3600, 3600, 3600, 0)
             yield self._signed(0, PROPOSE, task, task, *terms)
             for i in range(MEMBERS):
-                yield self._signed(i, GRANT, task, self.datasets[i])
+                yield self._signed(i, GRANT, task, self.datasets[i], 0)
             for i in range(MEMBERS):
                 yield self._signed(i, COMMIT, task, 1, 0, (task << 128) + i + 1)
 
@@ -77,8 +77,8 @@ def selector(signature: str) -> bytes:
     return bytes(keccak(signature.encode())[:4])
 
 
-PROPOSE = selector("propose(bytes32,bytes32,(uint256,uint256,uint256,uint256,uint256,uint256))")
-GRANT = selector("grant(uint256,uint256)")
+PROPOSE = selector("propose(bytes32,bytes32,(uint256,uint256,uint256,uint256,uint256,uint256,uint256))")
+GRANT = selector("grant(uint256,uint256,uint256)")
 COMMIT = selector("commit(uint256,uint256,uint256,bytes32)")
 
 
