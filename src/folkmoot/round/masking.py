@@ -81,8 +81,8 @@ class Masking:
         """Keep a contributor's envelope.
 
         With ``whole`` its box for this member has to open and to hold what it should: who deals shares that are none is
-        not held, so it does not survive. Once it has survived, its envelope serves for what it is worth. Raises
-        ``IntegrityError``.
+        not held here, and does not survive where more than f members find it so. Once it has survived, its envelope
+        serves for what it is worth. Raises ``IntegrityError``.
         """
         near = self._near(dealer)
         envelope = Envelope.parse(data, context_of(self._place, self._plan, dealer), dealer, near)
