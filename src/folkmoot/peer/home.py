@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
@@ -42,6 +42,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """URLs of relays for peers behind firewalls; none by default."""
     blob_budget: Annotated[int, msgspec.Meta(ge=1 << 20)] = 10 << 30
     """Most bytes of blobs kept on disk."""
+    sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
+    """What the code of a task runs in; ``none`` is the administrator's own risk, and is recorded."""
+    worker_memory: Annotated[int, msgspec.Meta(ge=1 << 28)] = 16 << 30
+    """Most bytes of memory that the code of one task may take."""
+    chain_id: int | None = None
+    """The chain that the moot stands on; another one's answers are refused. Known from the day of joining on."""
+    confirmations: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
+    """Blocks that must stand above what this peer believes; only for a JSON-RPC endpoint."""
+    fee_cap: Annotated[float, msgspec.Meta(gt=0)] | None = None
+    """The most that a unit of gas may cost, in gwei; above, transactions wait."""
 
 
 class Home:
