@@ -1,15 +1,21 @@
 # pragma version 0.4.3
 # pragma evm-version london
-# pragma optimize gas
+# pragma optimize codesize
 """
 @title Moot
 @license Apache-2.0
-@notice One moot: its members, their datasets and grants, the tasks they train together, and the rounds of
+@notice One moot's work: its members' datasets and grants, the tasks they train together, and the rounds of
         those tasks. It decides sets, order and deadlines; data, updates and models never come here.
+        Who is a member, and what all decide together, comes from one other contract, `Assembly.vy`.
 @dev A set of members is a bitmap: bit i stands for member i, and at most 256 can join. Everything a call
      does is bounded by that number. No one keeps a privilege: the deployer becomes member 0 by the same
-     internal function as everyone else. Only opcodes of London are used, so that any chain since then
-     can run it. `block.prevrandao` is never read: consortium chains leave it constant.
+     internal function as everyone else. Only opcodes of London are used, so that any chain since
+     then can run it. `block.prevrandao` is never read: consortium chains leave it constant.
+     Slots that every round rewrites hold complements (`absent`, `fallen`), so that they are never zero, which
+     would cost four times as much to leave again. Commits stand in events only: whoever needs them reads
+     those, and a slot for each would cost more than all else of a round.
+     Signatures are read from the calldata where they lie: copied into memory, room for 256 of them would be
+     paid for by every moot of three.
 """
 
 # ---------------------------------------------------------------- bounds
@@ -20,12 +26,19 @@ PAGE: constant(uint256) = 32
 MAX_SECONDS: constant(uint256) = 7 * 86_400
 MAX_ROUNDS: constant(uint256) = 1_000_000
 MAX_DOUBLINGS: constant(uint256) = 6
+MOVED: constant(uint256) = 2**16
 
 # phases, as `folkmoot.ledger.records.Phase` numbers them
 GATHERING: constant(uint256) = 0
 COMMIT: constant(uint256) = 1
 FROZEN: constant(uint256) = 2
 DONE: constant(uint256) = 3
+
+# what the members have decided on a task, as `folkmoot.ledger.records.Standing` numbers it
+PROPOSED: constant(uint256) = 0
+ADOPTED: constant(uint256) = 1
+PAUSED: constant(uint256) = 2
+STOPPED: constant(uint256) = 3
 
 # ---------------------------------------------------------------- statements, EIP-712
 
@@ -34,7 +47,7 @@ DOMAIN_TYPE: constant(bytes32) = keccak256(
 )
 DOMAIN_NAME: constant(bytes32) = keccak256("Folkmoot")
 DOMAIN_VERSION: constant(bytes32) = keccak256("1")
-VOUCHER_TYPE: constant(bytes32) = keccak256("Voucher(address applicant)")
+COMMIT_TYPE: constant(bytes32) = keccak256("Commit(uint256 task,uint256 round,uint256 attempt,bytes32 hash)")
 HOLDING_TYPE: constant(bytes32) = keccak256(
     "Holding(uint256 task,uint256 round,uint256 attempt,uint256 contributors)"
 )
@@ -57,18 +70,11 @@ LOWEST_OF_16: constant(uint256) = max_value(uint256) // 65_535
 
 # ---------------------------------------------------------------- what is kept
 
-struct Member:
-    account: address
-    name: String[64]
-    endpoint: bytes32
-    exchange: bytes32
-    binding: Bytes[64]
-    addresses: String[512]
-
-
 struct Dataset:
     owner: uint256
     card: bytes32
+    schema: bytes32
+    conditions: bytes32
     records: uint256
 
 
@@ -88,6 +94,7 @@ struct Task:
     bundle: bytes32
     genesis: bytes32
     terms: Terms
+    standing: uint256
     granted: uint256
     barred: uint256
 
@@ -108,7 +115,8 @@ struct RoundView:
     final_deadline: uint256
     min_members: uint256
     exchange_seconds: uint256
-    commits: DynArray[bytes32, MAX_MEMBERS]
+    opened: uint256
+    standing: uint256
 
 
 # where a task's round stands, unpacked from one word
@@ -119,85 +127,90 @@ struct Stage:
     commit_deadline: uint256
     closed_at: uint256
     final_deadline: uint256
+    opened: uint256
 
 
 # records in the low 64 bits, owner above them
 struct DatasetSlots:
     card: bytes32
+    schema: bytes32
+    conditions: bytes32
     word: uint256
 
 
 # terms, from the low end: proposer 8 bits, rounds 24, min_members 16, start_members 16, then
-# train_seconds, exchange_seconds, final_seconds 32 each, sealed 1
+# train_seconds, exchange_seconds, final_seconds 32 each, sealed 1; standing 2 from bit 168, and one bit once a grant was bounded
 struct TaskSlots:
     bundle: bytes32
     genesis: bytes32
     terms: uint256
     granted: uint256
+    bounded: uint256  # whose grant ends by itself
     coming: uint256
     barred: uint256
 
 
 # stage, from the low end: phase 8 bits, round 32, attempt 32, then commit_deadline, closed_at,
-# final_deadline 48 each; the slots are overwritten by every attempt, so a round costs no new storage
+# final_deadline 48 each, the block it opened in 40; every attempt overwrites all slots, so a round costs no
+# new storage
 struct RoundSlots:
     parent: bytes32
     beacon: bytes32
     members: uint256
     expected: uint256
-    committed: uint256
-    survivors: uint256
+    absent: uint256  # all bits but those of whom has committed
+    fallen: uint256  # all bits but those of survivors
     stage: uint256
 
 
-NAME: immutable(String[64])
-SEATS: immutable(uint256)
-VOUCHER: immutable(address)
+ASSEMBLY: immutable(address)
 BORN: immutable(uint256)
 
-_member_count: uint256
+_roll: uint256  # the number of members there ever were; bit 16 once the moot has moved
 _number_of: HashMap[address, uint256]  # index + 1; 0: not a member
-_accounts: address[MAX_MEMBERS]  # apart from _profiles, so that checking a quorum reads one slot a signer
-_profiles: HashMap[uint256, Member]
-_taken: HashMap[bytes32, bool]  # names (hashed), endpoints and exchange keys in use
-_votes: HashMap[address, uint256]
-_usable: HashMap[address, bool]
+_accounts: address[MAX_MEMBERS]  # in daily use: signs statements and most transactions
+_mains: address[MAX_MEMBERS]  # consents, and replaces the other; the same unless the member delegates
+_removed: uint256
+_floor: uint256  # the fewest min_members of a task; above 16 bits, whether it must be sealed
 
 _dataset_count: uint256
 _datasets: HashMap[uint256, DatasetSlots]
 
 _task_count: uint256
 _tasks: HashMap[uint256, TaskSlots]
-_grants: HashMap[uint256, uint256[MAX_MEMBERS]]  # dataset in the low 128 bits, limit above them
+# grants, from the low end: dataset 64 bits, limit 64, until 48, last round 32
+_grants: HashMap[uint256, uint256[MAX_MEMBERS]]
 _rounds: HashMap[uint256, RoundSlots]
-_commits: HashMap[uint256, bytes32[MAX_MEMBERS]]
 
 # ---------------------------------------------------------------- events
 
-event Joined:
+event Seated:
     member: indexed(uint256)
     account: indexed(address)
-    voucher: address
-    name: String[64]
-    endpoint: bytes32
-    exchange: bytes32
+    main: indexed(address)
 
 
-event Announced:
+event Removed:
     member: indexed(uint256)
-    addresses: String[512]
 
 
-event Invited:
-    voucher: indexed(address)
-    member: indexed(uint256)
-    usable: bool
+event Bounded:
+    min_members: uint256
+    sealed: uint256
+
+
+event Retired:
+    chain_id: uint256
+    successor: address
+    state: bytes32
 
 
 event Described:
     dataset: indexed(uint256)
     owner: indexed(uint256)
     card: bytes32
+    schema: bytes32
+    conditions: bytes32
     records: uint256
 
 
@@ -209,11 +222,18 @@ event Proposed:
     terms: Terms
 
 
+event Steered:
+    task: indexed(uint256)
+    standing: uint256
+
+
 event Granted:
     task: indexed(uint256)
     member: indexed(uint256)
     dataset: uint256
     limit: uint256
+    until: uint256
+    last: uint256
 
 
 event Revoked:
@@ -235,29 +255,12 @@ event Attending:
     member: indexed(uint256)
 
 
-event Opened:
-    task: indexed(uint256)
-    round: indexed(uint256)
-    attempt: uint256
-    parent: bytes32
-    members: uint256
-    expected: uint256
-    commit_deadline: uint256
-
-
 event Committed:
     task: indexed(uint256)
     round: indexed(uint256)
     attempt: uint256
-    member: uint256
-    hash: bytes32
-
-
-event Frozen:
-    task: indexed(uint256)
-    round: indexed(uint256)
-    attempt: uint256
-    survivors: uint256
+    members: uint256
+    hashes: DynArray[bytes32, MAX_MEMBERS]
 
 
 event Retried:
@@ -279,151 +282,165 @@ event Finalised:
     dealt: uint256
     signers: uint256
     time: uint256
-    commits: DynArray[bytes32, MAX_MEMBERS]
     signatures: Bytes[MAX_SIGNATURES]
 
 
-# ---------------------------------------------------------------- joining
+# ---------------------------------------------------------------- what the assembly decides
 
 @deploy
-def __init__(
-    name: String[64],
-    seats: uint256,
-    voucher: address,
-    founder: String[64],
-    endpoint: bytes32,
-    exchange: bytes32,
-    binding: Bytes[64],
-    addresses: String[512],
-):
+def __init__(assembly: address):
     """
     @notice Found a moot. The sender becomes member 0, and keeps no other privilege.
-    @param name What the moot is called, 1 to 64 bytes.
-    @param seats Until the moot has this many members, the founding voucher admits further ones; 1 to 256.
-    @param voucher Address of the founding voucher's key.
-    @param founder The founder's name as a member; the other arguments are as in `join`.
+    @param assembly The contract of its members: what comes from there is their decision. It is deployed next, by
+           the same sender, so its address is known.
     """
-    assert len(name) > 0, "moot has no name"
-    assert 0 < seats and seats <= MAX_MEMBERS, "seats out of bounds"
-    NAME = name
-    SEATS = seats
-    VOUCHER = voucher
+    ASSEMBLY = assembly
     BORN = block.number
-    self._admit(empty(address), founder, endpoint, exchange, binding, addresses)
+    self._roll = 1
+    self._use(0, msg.sender, msg.sender)
 
 
 @external
-def join(
-    name: String[64],
-    endpoint: bytes32,
-    exchange: bytes32,
-    binding: Bytes[64],
-    addresses: String[512],
-    voucher_signature: Bytes[65],
-):
+def seat(account: address) -> uint256:
     """
-    @notice Become a member.
-    @param name Unique in the moot, 1 to 64 bytes.
-    @param endpoint Ed25519 key of the peer's network endpoint; unique.
-    @param exchange X25519 key; unique.
-    @param binding The endpoint key's signature over the sender's address and the exchange key; peers check it.
-    @param addresses Where the peer can be reached, comma-separated host:port; a hint.
-    @param voucher_signature EIP-712 `Voucher(applicant = sender)` by the key of a usable voucher: naming the
-           applicant, it is worth nothing to one who copies it from a pending transaction.
+    @notice Give a new member its number.
+    @param account Its account.
+    @return Its index.
     """
-    assert len(voucher_signature) == 65, "voucher signature is not 65 bytes"
-    voucher: address = self._recover(
-        self._digest(keccak256(abi_encode(VOUCHER_TYPE, msg.sender))),
-        extract32(voucher_signature, 0),
-        extract32(voucher_signature, 32),
-        convert(extract32(voucher_signature, 33), uint256) & 255,
-    )
-    if voucher != VOUCHER or self._member_count >= SEATS:
-        assert self._usable[voucher], "voucher is not usable"
-        self._usable[voucher] = False
-    self._admit(voucher, name, endpoint, exchange, binding, addresses)
-
-
-@internal
-def _admit(
-    voucher: address,
-    name: String[64],
-    endpoint: bytes32,
-    exchange: bytes32,
-    binding: Bytes[64],
-    addresses: String[512],
-):
-    index: uint256 = self._member_count
+    self._decided()
+    index: uint256 = self._roll
+    assert index < MOVED, "the moot has moved"
     assert index < MAX_MEMBERS, "moot is full"
-    assert self._number_of[msg.sender] == 0, "already a member"
-    assert len(name) > 0, "member has no name"
-    assert len(binding) == 64, "binding is not 64 bytes"
-    # the three kinds share one map: none can be mistaken for another, each being a hash or a public key
-    assert endpoint != empty(bytes32) and exchange != empty(bytes32), "key is empty"
-    self._take(keccak256(name), "name is taken")
-    self._take(endpoint, "endpoint is taken")
-    self._take(exchange, "exchange key is taken")
-    self._number_of[msg.sender] = index + 1
-    self._accounts[index] = msg.sender
-    self._profiles[index] = Member(
-        account=msg.sender,
-        name=name,
-        endpoint=endpoint,
-        exchange=exchange,
-        binding=binding,
-        addresses=addresses,
-    )
-    self._member_count = index + 1
-    log Joined(
-        member=index, account=msg.sender, voucher=voucher, name=name, endpoint=endpoint, exchange=exchange
-    )
+    self._roll = index + 1
+    self._use(index, account, account)
+    return index
+
+
+@external
+def use(member: uint256, account: address, main: address):
+    """
+    @notice Put other accounts of a member in use, at once; those before count for nothing more.
+    @param member Index of the member.
+    @param account Signs statements and transactions from now on.
+    @param main Also consents; may be the same.
+    """
+    self._decided()
+    assert self._is_living(member), "no such member"
+    # both accounts of before first: either of them may be among the new ones
+    self._number_of[self._mains[member]] = 0
+    self._number_of[self._accounts[member]] = 0
+    self._use(member, account, main)
 
 
 @internal
-def _take(token: bytes32, reason: String[32]):
-    assert not self._taken[token], reason
-    self._taken[token] = True
+def _use(index: uint256, account: address, main: address):
+    assert account != empty(address) and main != empty(address), "account is empty"
+    assert self._number_of[main] == 0 and self._number_of[account] == 0, "already a member"
+    self._number_of[main] = index + 1
+    self._number_of[account] = index + 1
+    self._accounts[index] = account
+    self._mains[index] = main
+    log Seated(member=index, account=account, main=main)
 
 
 @external
-def invite(voucher: address):
+def remove(member: uint256):
     """
-    @notice Vote that the holder of a voucher's key may join. More than half of the members as they then are
-            make the voucher usable, once.
-    @param voucher Address of the voucher's key.
+    @notice Put a member out of the moot. Its accounts can do nothing more, and no later round has a place for it;
+            in a round under way its signed statements still count.
+    @param member Index of the member.
     """
-    index: uint256 = self._sender()
-    assert voucher != empty(address), "voucher is empty"
-    assert not self._usable[voucher], "already usable"
-    votes: uint256 = self._votes[voucher]
-    assert (votes >> index) & 1 == 0, "already voted"
-    votes |= 1 << index
-    usable: bool = 2 * self._count(votes) > self._member_count
-    if usable:
-        votes = 0
-        self._usable[voucher] = True
-    self._votes[voucher] = votes
-    log Invited(voucher=voucher, member=index, usable=usable)
+    self._decided()
+    assert self._is_living(member), "no such member"
+    self._removed |= 1 << member
+    self._number_of[self._mains[member]] = 0
+    self._number_of[self._accounts[member]] = 0
+    log Removed(member=member)
 
 
 @external
-def announce(addresses: String[512]):
+def steer(task: uint256, standing: uint256):
     """
-    @notice Say where the sender's peer can be reached from now on.
-    @param addresses Comma-separated host:port; may be empty.
+    @notice Adopt a proposed task, pause it (no commits are taken; what is committed goes on), let it go on, or
+            stop it for good: its last final round is then its end.
+    @param task The task.
+    @param standing 1: adopted, 2: paused, 3: stopped.
     """
-    index: uint256 = self._sender()
-    self._profiles[index].addresses = addresses
-    log Announced(member=index, addresses=addresses)
+    self._decided()
+    terms: Terms = self._terms(task)
+    before: uint256 = self._standing(task)
+    stage: Stage = self._stage(task)
+    assert stage.phase != DONE and before != STOPPED, "task is done"
+    assert standing <= STOPPED and standing > 0 and standing != before, "standing does not change so"
+    assert standing != PAUSED or before == ADOPTED, "standing does not change so"
+    self._tasks[task].terms = (self._tasks[task].terms & ~(3 << 168)) | (standing << 168)
+    log Steered(task=task, standing=standing)
+    if standing == STOPPED:
+        stage.phase = DONE
+        stage.round = max(stage.round, 1) - 1
+        self._put_stage(task, stage)
+    elif standing == ADOPTED:
+        if stage.phase == GATHERING:
+            self._start(task, terms)
+        elif stage.phase == COMMIT and not self._is_closed(task, stage, terms):
+            # what passed of its window while nothing could be committed is not to count
+            self._again(task, stage, self._rounds[task].expected, terms)
+
+
+@external
+def bound(min_members: uint256, sealed: uint256):
+    """
+    @notice Set what tasks proposed from now on must at least promise.
+    @param min_members The fewest that a round of theirs may count, up to 256.
+    @param sealed 1: they must be sealed.
+    """
+    self._decided()
+    assert min_members <= MAX_MEMBERS and sealed <= 1, "limits out of bounds"
+    self._floor = min_members | (sealed << 16)
+    log Bounded(min_members=min_members, sealed=sealed)
+
+
+@external
+def retire(chain_id: uint256, successor: address, state: bytes32):
+    """
+    @notice End this moot in favour of another one. Rounds under way may still become final; none opens after them.
+    @param chain_id The chain of the successor.
+    @param successor Its contract there.
+    @param state Hash of what of this moot it takes over: its heritage.
+    """
+    self._decided()
+    assert self._roll < MOVED, "the moot has moved"
+    self._roll |= MOVED
+    log Retired(chain_id=chain_id, successor=successor, state=state)
+
+
+@internal
+@view
+def _decided():
+    assert msg.sender == ASSEMBLY, "only the assembly decides that"
+
+
+@internal
+@view
+def _is_living(member: uint256) -> bool:
+    return member < self._roll & (MOVED - 1) and (self._removed >> member) & 1 == 0
+
+
+@internal
+@view
+def _living() -> uint256:
+    return (max_value(uint256) >> (MAX_MEMBERS - (self._roll & (MOVED - 1)))) & ~self._removed
 
 
 # ---------------------------------------------------------------- datasets, tasks, consent
 
 @external
-def describe(card: bytes32, records: uint256) -> uint256:
+def describe(card: bytes32, schema: bytes32, conditions: bytes32, records: uint256) -> uint256:
     """
     @notice Describe a dataset the sender keeps.
     @param card Hash of its description.
+    @param schema Hash of what its records look like, names and types of fields.
+    @param conditions Hash of what its owner asks of whoever trains on it.
     @param records How many records, as coarse as its owner likes; below 2**64.
     @return Its id, from 1.
     """
@@ -431,15 +448,19 @@ def describe(card: bytes32, records: uint256) -> uint256:
     assert records < 2**64, "records out of bounds"
     dataset: uint256 = self._dataset_count + 1
     self._dataset_count = dataset
-    self._datasets[dataset] = DatasetSlots(card=card, word=(owner << 64) | records)
-    log Described(dataset=dataset, owner=owner, card=card, records=records)
+    self._datasets[dataset] = DatasetSlots(
+        card=card, schema=schema, conditions=conditions, word=(owner << 64) | records
+    )
+    log Described(
+        dataset=dataset, owner=owner, card=card, schema=schema, conditions=conditions, records=records
+    )
     return dataset
 
 
 @external
 def propose(bundle: bytes32, genesis: bytes32, terms: Terms) -> uint256:
     """
-    @notice Propose a task. It binds no one: each member grants for itself.
+    @notice Propose a task. It binds no one: the members adopt it, and each grants for itself.
     @param bundle Hash of the task's code and policy.
     @param genesis Hash of the state its first round starts from.
     @param terms The numbers of its policy that this contract enforces.
@@ -457,6 +478,9 @@ def propose(bundle: bytes32, genesis: bytes32, terms: Terms) -> uint256:
         0 < terms.exchange_seconds and terms.exchange_seconds <= MAX_SECONDS
     ), "exchange_seconds out of bounds"
     assert terms.sealed <= 1, "sealed is 0 or 1"
+    assert terms.min_members >= self._floor & 65_535, "fewer members than the moot allows"
+    assert terms.sealed >= self._floor >> 16, "the moot allows sealed tasks only"
+    assert self._roll < MOVED, "the moot has moved"
     assert 0 < terms.final_seconds and terms.final_seconds <= MAX_SECONDS, "final_seconds out of bounds"
     task: uint256 = self._task_count + 1
     self._task_count = task
@@ -478,31 +502,48 @@ def propose(bundle: bytes32, genesis: bytes32, terms: Terms) -> uint256:
 
 
 @external
-def grant(task: uint256, dataset: uint256, limit: uint256):
+def grant(task: uint256, dataset: uint256, limit: uint256, until: uint256, rounds: uint256):
     """
-    @notice Consent that one dataset of the sender serves one task. The grant that makes enough for the task
+    @notice Consent that one dataset of the sender serves one task. The grant that makes enough for an adopted task
             to start opens its first round; a later one puts the sender among those the next round waits for.
+            Only the sender's main account can.
     @param task The task.
     @param dataset A dataset of the sender's. At most one grant a task and member is live at a time.
     @param limit What the task may spend of the dataset's privacy, in millionths of epsilon, below 2**64; 0: no limit.
            The sender's peer holds to it.
+    @param until Ledger time at which the grant ends by itself, below 2**48; 0: never.
+    @param rounds How many rounds it is for, the one being made included; 0: all.
     """
-    index: uint256 = self._sender()
+    index: uint256 = self._main_sender()
     terms: Terms = self._terms(task)
     assert 0 < dataset and dataset <= self._dataset_count, "no such dataset"
     assert self._datasets[dataset].word >> 64 == index, "not your dataset"
     assert self._grants[task][index] == 0, "already granted"
     assert limit < 2**64, "limit out of bounds"
+    assert until == 0 or (until > block.timestamp and until < 2**48), "until out of bounds"
+    assert rounds <= MAX_ROUNDS, "rounds out of bounds"
     assert (self._tasks[task].barred >> index) & 1 == 0, "expelled from this task"
     stage: Stage = self._stage(task)
     assert stage.phase != DONE, "task is done"
-    granted: uint256 = self._tasks[task].granted | (1 << index)
-    self._grants[task][index] = dataset | (limit << 128)
-    self._tasks[task].granted = granted
-    log Granted(task=task, member=index, dataset=dataset, limit=limit)
+    last: uint256 = 0
+    if rounds > 0:
+        last = max(stage.round, 1) + rounds - 1
+    if until + last > 0:
+        self._tasks[task].bounded |= 1 << index
+        self._tasks[task].terms |= 1 << 170
+    self._grants[task][index] = dataset | (limit << 64) | (until << 128) | (last << 176)
+    self._tasks[task].granted |= 1 << index
+    log Granted(task=task, member=index, dataset=dataset, limit=limit, until=until, last=last)
     if stage.phase != GATHERING:
         self._tasks[task].coming |= 1 << index
-    elif self._count(granted) >= terms.start_members:
+    elif self._standing(task) == ADOPTED:
+        self._start(task, terms)
+
+
+@internal
+def _start(task: uint256, terms: Terms):
+    granted: uint256 = self._tasks[task].granted & self._living()
+    if self._count(granted) >= terms.start_members:
         self._open(task, 1, 0, self._tasks[task].genesis, granted, terms)
 
 
@@ -516,18 +557,46 @@ def revoke(task: uint256):
     index: uint256 = self._sender()
     assert self._grants[task][index] != 0, "no grant"
     self._withdraw(task, index)
+    self._unawait(task)
 
 
 @internal
 def _withdraw(task: uint256, index: uint256):
-    log Revoked(task=task, member=index, dataset=self._grants[task][index] & (2**128 - 1))
+    kept: uint256 = ~(1 << index)
+    log Revoked(task=task, member=index, dataset=self._grants[task][index] & (2**64 - 1))
     self._grants[task][index] = 0
-    self._tasks[task].granted &= ~(1 << index)
-    self._tasks[task].coming &= ~(1 << index)
+    self._tasks[task].granted &= kept
+    self._tasks[task].bounded &= kept
+    self._tasks[task].coming &= kept
+
+
+@internal
+def _unawait(task: uint256):
     stage: Stage = self._stage(task)
     terms: Terms = self._terms(task)
     if stage.phase == COMMIT and not self._is_closed(task, stage, terms):
         self._close_if_complete(task, stage, terms)
+
+
+@internal
+@view
+def _lapsed(task: uint256, members: uint256, round: uint256) -> uint256:
+    # those of `members` whose grant does not cover this round, or this moment
+    lapsed: uint256 = 0
+    if self._tasks[task].terms >> 170 == 0:
+        return 0
+    bounded: uint256 = self._tasks[task].bounded & members
+    for i: uint256 in range(MAX_MEMBERS):
+        left: uint256 = bounded >> i
+        if left == 0:
+            break
+        if left & 1 == 1:
+            word: uint256 = self._grants[task][i]
+            until: uint256 = (word >> 128) & (2**48 - 1)
+            last: uint256 = word >> 176
+            if (until != 0 and block.timestamp >= until) or (last != 0 and round > last):
+                lapsed |= 1 << i
+    return lapsed
 
 
 @external
@@ -543,15 +612,15 @@ def expel(task: uint256, member: uint256, evidence: bytes32, signers: uint256, s
     """
     self._sender()
     assert self._tasks[task].terms != 0, "no such task"
-    assert member < self._member_count, "no such member"
+    assert member < self._roll & (MOVED - 1), "no such member"
     assert (self._tasks[task].barred >> member) & 1 == 0, "already expelled"
     statement: bytes32 = keccak256(abi_encode(EXPULSION_TYPE, task, member, evidence))
-    everyone: uint256 = max_value(uint256) >> (MAX_MEMBERS - self._member_count)
-    self._check_quorum(everyone, signers, [self._digest(statement)], signatures)
+    self._check_quorum(self._living(), signers, self._digest(statement), len(signatures), 4)
     self._tasks[task].barred |= 1 << member
     log Expelled(task=task, member=member, evidence=evidence, signers=signers, signatures=signatures)
     if self._grants[task][member] != 0:
         self._withdraw(task, member)
+        self._unawait(task)
 
 
 @external
@@ -580,19 +649,62 @@ def commit(task: uint256, round: uint256, attempt: uint256, hash: bytes32):
     @param hash The salted hash of the contribution, bound to the sender.
     """
     index: uint256 = self._sender()
-    bit: uint256 = 1 << index
+    self._commit(task, round, attempt, 1 << index, [hash])
+
+
+@external
+def commit_all(
+    task: uint256,
+    round: uint256,
+    attempt: uint256,
+    members: uint256,
+    hashes: DynArray[bytes32, MAX_MEMBERS],
+    signatures: Bytes[MAX_SIGNATURES],
+):
+    """
+    @notice Commit for several members at once, by their word: what each would pay for a transaction of its own
+            is paid once.
+    @param task The task.
+    @param round The round being made.
+    @param attempt Its attempt being made.
+    @param members Bitmap of those who commit.
+    @param hashes For each, ascending, the salted hash of its contribution, bound to it.
+    @param signatures For each, ascending, 65 bytes r, s, v: EIP-712 `Commit`.
+    """
+    count: uint256 = self._count(members)
+    assert count > 0 and len(hashes) == count, "hashes do not match members"
+    assert len(signatures) == 65 * count, "signatures do not match signers"
+    at: uint256 = self._argument(5)
+    domain: bytes32 = self._domain()
+    signer: uint256 = 0
+    for hash: bytes32 in hashes:
+        signer += self._zeros(members >> signer)
+        statement: bytes32 = keccak256(abi_encode(COMMIT_TYPE, task, round, attempt, hash))
+        self._check_signer(signer, keccak256(concat(b"\x19\x01", domain, statement)), at)
+        signer += 1
+        at += 65
+    self._commit(task, round, attempt, members, hashes)
+
+
+@internal
+def _commit(
+    task: uint256, round: uint256, attempt: uint256, members: uint256, hashes: DynArray[bytes32, MAX_MEMBERS]
+):
     stage: Stage = self._stage_at(task, round, attempt, COMMIT)
     terms: Terms = self._terms(task)
-    committed: uint256 = self._rounds[task].committed
-    assert self._rounds[task].members & bit != 0, "not in the snapshot"
-    assert terms.sealed == 0 or self._rounds[task].expected & bit != 0, "not dealt in"
-    assert self._tasks[task].granted & bit != 0, "no grant"
-    assert committed & bit == 0, "already committed"
+    absent: uint256 = self._rounds[task].absent
+    assert self._standing(task) == ADOPTED, "task is paused"
+    assert members & ~self._rounds[task].members == 0, "not in the snapshot"
+    assert terms.sealed == 0 or members & ~self._rounds[task].expected == 0, "not dealt in"
+    assert members & ~self._tasks[task].granted == 0, "no grant"
+    assert members & self._removed == 0, "not a member"
+    assert self._lapsed(task, members, round) == 0, "the grant has ended"
+    assert members & ~absent == 0, "already committed"
     assert not self._is_closed(task, stage, terms), "commits are closed"
-    assert hash != empty(bytes32), "hash is empty"
-    self._rounds[task].committed = committed | bit
-    self._commits[task][index] = hash
-    log Committed(task=task, round=round, attempt=attempt, member=index, hash=hash)
+    for hash: bytes32 in hashes:
+        assert hash != empty(bytes32), "hash is empty"
+    self._rounds[task].absent = absent & ~members
+    log Committed(task=task, round=round, attempt=attempt, members=members, hashes=hashes)
     self._close_if_complete(task, stage, terms)
 
 
@@ -617,7 +729,6 @@ def freeze(
            whose masks it can take off.
     @param signatures For each voter, ascending, 65 bytes r, s, v: EIP-712 `Holding`, or `Opening`.
     """
-    self._sender()
     stage: Stage = self._stage(task)
     assert stage.round == round and stage.attempt == attempt, "not this attempt"
     terms: Terms = self._terms(task)
@@ -625,18 +736,22 @@ def freeze(
     assert stage.phase == COMMIT or shrinking, "not in this phase"
     assert shrinking or self._is_closed(task, stage, terms), "commits are open"
     members: uint256 = self._rounds[task].members
-    base: uint256 = self._rounds[task].committed
+    base: uint256 = ~self._rounds[task].absent
     if shrinking:
-        base = self._rounds[task].survivors
+        base = ~self._rounds[task].fallen
+    self._check_count(members, voters, len(signatures))
     assert len(holdings) == self._count(voters), "holdings do not match voters"
-    digests: DynArray[bytes32, MAX_MEMBERS] = []
     domain: bytes32 = self._domain()
+    at: uint256 = self._argument(5)
+    voter: uint256 = 0
     for holding: uint256 in holdings:
+        voter += self._zeros(voters >> voter)
         statement: bytes32 = keccak256(abi_encode(HOLDING_TYPE, task, round, attempt, holding))
         if shrinking:
             statement = keccak256(abi_encode(OPENING_TYPE, task, round, attempt, base, holding))
-        digests.append(keccak256(concat(b"\x19\x01", domain, statement)))
-    self._check_quorum(members, voters, digests, signatures)
+        self._check_signer(voter, keccak256(concat(b"\x19\x01", domain, statement)), at)
+        voter += 1
+        at += 65
 
     survivors: uint256 = self._held(base, holdings, (self._count(members) - 1) // 3)
     if shrinking:
@@ -648,9 +763,8 @@ def freeze(
         return
     stage.phase = FROZEN
     stage.final_deadline = block.timestamp + (terms.final_seconds << min(attempt, MAX_DOUBLINGS))
-    self._rounds[task].survivors = survivors
+    self._rounds[task].fallen = ~survivors
     self._put_stage(task, stage)
-    log Frozen(task=task, round=round, attempt=attempt, survivors=survivors)
 
 
 @external
@@ -675,38 +789,38 @@ def finalise(
     @param signers Bitmap of those who sign: a quorum of the snapshot.
     @param signatures For each signer, ascending, 65 bytes r, s, v: EIP-712 `Model`.
     """
-    self._sender()
     stage: Stage = self._stage_at(task, round, attempt, FROZEN)
     terms: Terms = self._terms(task)
-    slots: RoundSlots = self._rounds[task]
+    parent: bytes32 = self._rounds[task].parent
+    members: uint256 = self._rounds[task].members
+    survivors: uint256 = ~self._rounds[task].fallen
     statement: bytes32 = keccak256(
         abi_encode(
             MODEL_TYPE,
             task,
             round,
             attempt,
-            slots.parent,
+            parent,
             inputs,
             aggregate,
             model,
-            slots.survivors,
+            survivors,
         )
     )
-    self._check_quorum(slots.members, signers, [self._digest(statement)], signatures)
+    self._check_quorum(members, signers, self._digest(statement), len(signatures), 7)
     log Finalised(
         task=task,
         round=round,
         attempt=attempt,
-        parent=slots.parent,
+        parent=parent,
         inputs=inputs,
         aggregate=aggregate,
         model=model,
-        survivors=slots.survivors,
-        members=slots.members,
-        dealt=self._dealt(terms, slots.expected),
+        survivors=survivors,
+        members=members,
+        dealt=self._dealt(terms, self._rounds[task].expected),
         signers=signers,
         time=block.timestamp,
-        commits=self._commits_of(task, slots.survivors),
         signatures=signatures,
     )
     if round == terms.rounds:
@@ -716,7 +830,8 @@ def finalise(
     else:
         # it names what opens the commits: fixed before anyone's was shown, so no single member could choose it
         self._rounds[task].beacon = inputs
-        self._open(task, round + 1, 0, model, slots.committed | self._tasks[task].coming, terms)
+        coming: uint256 = self._tasks[task].coming
+        self._open(task, round + 1, 0, model, ~self._rounds[task].absent | coming, terms)
 
 
 @external
@@ -738,51 +853,53 @@ def retry(task: uint256, round: uint256, attempt: uint256):
         if terms.sealed == 1:
             # nobody new: what they send beside the same contributions could be told from two sums
             self._tasks[task].coming = 0
-        self._again(task, stage, self._rounds[task].survivors, terms)
+        self._again(task, stage, ~self._rounds[task].fallen, terms)
     else:
         assert stage.phase == COMMIT, "not in this phase"
         assert block.timestamp >= stage.commit_deadline, "before the deadline"
         assert not self._is_closed(task, stage, terms), "commits are closed"
-        outside: uint256 = self._tasks[task].granted & ~self._rounds[task].members
+        outside: uint256 = self._tasks[task].granted & self._living() & ~self._rounds[task].members
         if terms.sealed == 1:
             outside |= self._tasks[task].coming & ~self._rounds[task].expected
         assert outside != 0, "no one new could commit"
-        self._again(task, stage, self._rounds[task].committed, terms)
+        self._again(task, stage, ~self._rounds[task].absent, terms)
 
 
 @internal
 def _open(
     task: uint256, round: uint256, attempt: uint256, parent: bytes32, expected: uint256, terms: Terms
 ):
-    members: uint256 = max_value(uint256) >> (MAX_MEMBERS - self._member_count)
+    members: uint256 = self._living()
+    lapsed: uint256 = self._lapsed(task, members, round)
+    for i: uint256 in range(MAX_MEMBERS):
+        left: uint256 = lapsed >> i
+        if left == 0:
+            break
+        if left & 1 == 1:
+            self._withdraw(task, i)
     awaited: uint256 = expected & self._tasks[task].granted & members
-    deadline: uint256 = block.timestamp + (terms.train_seconds << min(attempt, MAX_DOUBLINGS))
-    self._tasks[task].coming = 0
-    self._rounds[task].parent = parent
-    self._rounds[task].members = members
-    self._rounds[task].expected = awaited
-    self._rounds[task].committed = 0
-    self._rounds[task].survivors = 0
-    self._put_stage(
-        task,
-        Stage(
-            phase=COMMIT,
-            round=round,
-            attempt=attempt,
-            commit_deadline=deadline,
-            closed_at=0,
-            final_deadline=0,
-        ),
-    )
-    log Opened(
-        task=task,
+    stage: Stage = Stage(
+        phase=COMMIT,
         round=round,
         attempt=attempt,
-        parent=parent,
-        members=members,
-        expected=awaited,
-        commit_deadline=deadline,
+        commit_deadline=block.timestamp + (terms.train_seconds << min(attempt, MAX_DOUBLINGS)),
+        closed_at=0,
+        final_deadline=0,
+        opened=block.number,
     )
+    self._rounds[task].parent = parent
+    if self._roll >= MOVED:
+        # the round before was the last
+        stage.phase = DONE
+        stage.round = round - 1
+        self._put_stage(task, stage)
+        return
+    self._tasks[task].coming = 0
+    self._rounds[task].members = members
+    self._rounds[task].expected = awaited
+    self._rounds[task].absent = max_value(uint256)
+    self._rounds[task].fallen = max_value(uint256)
+    self._put_stage(task, stage)
 
 
 @internal
@@ -805,16 +922,16 @@ def _is_closed(task: uint256, stage: Stage, terms: Terms) -> bool:
         return True
     if block.timestamp < stage.commit_deadline:
         return False
-    return self._count(self._rounds[task].committed) >= terms.min_members
+    return self._count(~self._rounds[task].absent) >= terms.min_members
 
 
 @internal
 def _close_if_complete(task: uint256, stage: Stage, terms: Terms):
     # called on commits that were open a moment ago: past the deadline they close with the minimum's commit
-    committed: uint256 = self._rounds[task].committed
-    if self._count(committed) < terms.min_members:
+    absent: uint256 = self._rounds[task].absent
+    if self._count(~absent) < terms.min_members:
         return
-    missing: uint256 = self._rounds[task].expected & self._tasks[task].granted & ~committed
+    missing: uint256 = self._rounds[task].expected & self._tasks[task].granted & absent & ~self._removed
     if missing == 0 or block.timestamp >= stage.commit_deadline:
         closed: Stage = stage
         closed.closed_at = block.timestamp
@@ -829,6 +946,21 @@ def _sender() -> uint256:
     number: uint256 = self._number_of[msg.sender]
     assert number != 0, "not a member"
     return number - 1
+
+
+@internal
+@view
+def _main_sender() -> uint256:
+    index: uint256 = self._sender()
+    assert self._mains[index] == msg.sender, "only the main account may"
+    return index
+
+
+@internal
+@pure
+def _zeros(bitmap: uint256) -> uint256:
+    # the zeros below the lowest one of a bitmap that is not empty
+    return self._count((bitmap & (~bitmap + 1)) - 1)
 
 
 @internal
@@ -871,36 +1003,42 @@ def _held(committed: uint256, holdings: DynArray[uint256, MAX_MEMBERS], faults: 
 
 @internal
 @view
-def _check_quorum(
-    members: uint256,
-    signers: uint256,
-    digests: DynArray[bytes32, MAX_MEMBERS],
-    signatures: Bytes[MAX_SIGNATURES],
-):
-    # digests: one for each signer, ascending, or a single one that all have signed
+def _check_count(members: uint256, signers: uint256, size: uint256):
     n: uint256 = self._count(members)
     count: uint256 = self._count(signers)
     assert signers & ~members == 0, "signer is not in the snapshot"
     assert count >= (n + (n - 1) // 3) // 2 + 1, "no quorum"
-    assert len(signatures) == 65 * count, "signatures do not match signers"
-    at: uint256 = 0
+    assert size == 65 * count, "signatures do not match signers"
+
+
+@internal
+@view
+def _check_quorum(members: uint256, signers: uint256, digest: bytes32, size: uint256, argument: uint256):
+    # all under one digest; the signatures are the call's argument of that number, `size` bytes
+    self._check_count(members, signers, size)
+    at: uint256 = self._argument(argument)
     for i: uint256 in range(MAX_MEMBERS):
         left: uint256 = signers >> i
         if left == 0:
             break
-        if left & 1 == 0:
-            continue
-        digest: bytes32 = digests[0]
-        if len(digests) > 1:
-            digest = digests[at]
-        signer: address = self._recover(
-            digest,
-            extract32(signatures, 65 * at),
-            extract32(signatures, 65 * at + 32),
-            convert(extract32(signatures, 65 * at + 33), uint256) & 255,
-        )
-        assert signer == self._accounts[i], "signature is not the signer's"
-        at += 1
+        if left & 1 == 1:
+            self._check_signer(i, digest, at)
+            at += 65
+
+
+@internal
+@view
+def _check_signer(index: uint256, digest: bytes32, at: uint256):
+    signer: address = self._recover(digest, slice(msg.data, at, 65))
+    assert signer == self._accounts[index], "signature is not the signer's"
+
+
+@internal
+@view
+def _argument(number: uint256) -> uint256:
+    # where in the calldata the bytes of an argument begin, behind their length
+    head: Bytes[32] = slice(msg.data, 4 + 32 * number, 32)
+    return 36 + extract32(head, 0, output_type=uint256)
 
 
 @internal
@@ -917,9 +1055,11 @@ def _digest(statement: bytes32) -> bytes32:
 
 @internal
 @pure
-def _recover(digest: bytes32, r: bytes32, s: bytes32, v: uint256) -> address:
-    assert convert(s, uint256) <= convert(HALF_ORDER, uint256) and (v == 27 or v == 28), "signature is malleable"
-    signer: address = ecrecover(digest, v, r, s)
+def _recover(digest: bytes32, signature: Bytes[65]) -> address:
+    s: uint256 = extract32(signature, 32, output_type=uint256)
+    v: uint256 = extract32(signature, 33, output_type=uint256) & 255
+    assert s <= convert(HALF_ORDER, uint256) and (v == 27 or v == 28), "signature is malleable"
+    signer: address = ecrecover(digest, v, extract32(signature, 0, output_type=uint256), s)
     assert signer != empty(address), "signature is invalid"
     return signer
 
@@ -938,8 +1078,14 @@ def _terms(task: uint256) -> Terms:
         train_seconds=(word >> 64) & (2**32 - 1),
         exchange_seconds=(word >> 96) & (2**32 - 1),
         final_seconds=(word >> 128) & (2**32 - 1),
-        sealed=word >> 160,
+        sealed=(word >> 160) & 1,
     )
+
+
+@internal
+@view
+def _standing(task: uint256) -> uint256:
+    return (self._tasks[task].terms >> 168) & 3
 
 
 @internal
@@ -952,7 +1098,8 @@ def _stage(task: uint256) -> Stage:
         attempt=(word >> 40) & (2**32 - 1),
         commit_deadline=(word >> 72) & (2**48 - 1),
         closed_at=(word >> 120) & (2**48 - 1),
-        final_deadline=word >> 168,
+        final_deadline=(word >> 168) & (2**48 - 1),
+        opened=word >> 216,
     )
 
 
@@ -980,32 +1127,20 @@ def _put_stage(task: uint256, stage: Stage):
         | (stage.commit_deadline << 72)
         | (stage.closed_at << 120)
         | (stage.final_deadline << 168)
+        | (stage.opened << 216)
     )
-
-
-@internal
-@view
-def _commits_of(task: uint256, members: uint256) -> DynArray[bytes32, MAX_MEMBERS]:
-    commits: DynArray[bytes32, MAX_MEMBERS] = []
-    for i: uint256 in range(MAX_MEMBERS):
-        left: uint256 = members >> i
-        if left == 0:
-            break
-        if left & 1 == 1:
-            commits.append(self._commits[task][i])
-    return commits
 
 
 # ---------------------------------------------------------------- reading
 
 @external
 @view
-def about() -> (String[64], uint256, address, uint256):
+def about() -> (uint256, address):
     """
     @notice What was fixed when the moot was founded.
-    @return Its name, its seats, the founding voucher, and the block it was deployed in.
+    @return The block it was deployed in, and its assembly.
     """
-    return NAME, SEATS, VOUCHER, BORN
+    return BORN, ASSEMBLY
 
 
 @external
@@ -1013,9 +1148,30 @@ def about() -> (String[64], uint256, address, uint256):
 def counts() -> (uint256, uint256, uint256):
     """
     @notice How much there is.
-    @return The numbers of members, of datasets and of tasks.
+    @return The numbers of members, removed ones included, of datasets and of tasks.
     """
-    return self._member_count, self._dataset_count, self._task_count
+    return self._roll & (MOVED - 1), self._dataset_count, self._task_count
+
+
+@external
+@view
+def condition() -> (uint256, uint256, uint256, uint256):
+    """
+    @notice What members' decisions have made of it.
+    @return Bitmap of the members it has; 1 if it has moved to a successor; the fewest min_members a task may
+            have; 1 where tasks must be sealed.
+    """
+    return self._living(), self._roll // MOVED, self._floor & 65_535, self._floor >> 16
+
+
+@external
+@view
+def living() -> uint256:
+    """
+    @notice Who belongs to the moot.
+    @return Bitmap of its members, without those removed.
+    """
+    return self._living()
 
 
 @external
@@ -1031,18 +1187,13 @@ def number_of(account: address) -> uint256:
 
 @external
 @view
-def members(start: uint256) -> DynArray[Member, PAGE]:
+def accounts_of(member: uint256) -> (address, address):
     """
-    @notice A page of members, in the order they joined.
-    @param start Index of the first one wanted.
-    @return Up to 32 of them; the first has index `start`.
+    @notice The accounts of a member, removed ones included.
+    @param member Index of the member, up to 255.
+    @return Its account in daily use and its main account; zero if there is none of that index.
     """
-    page: DynArray[Member, PAGE] = []
-    for i: uint256 in range(PAGE):
-        if start + i >= self._member_count:
-            break
-        page.append(self._profiles[start + i])
-    return page
+    return self._accounts[member], self._mains[member]
 
 
 @external
@@ -1059,7 +1210,15 @@ def datasets(start: uint256) -> DynArray[Dataset, PAGE]:
         if id > self._dataset_count or id == 0:
             break
         slots: DatasetSlots = self._datasets[id]
-        page.append(Dataset(owner=slots.word >> 64, card=slots.card, records=slots.word & (2**64 - 1)))
+        page.append(
+            Dataset(
+                owner=slots.word >> 64,
+                card=slots.card,
+                schema=slots.schema,
+                conditions=slots.conditions,
+                records=slots.word & (2**64 - 1),
+            )
+        )
     return page
 
 
@@ -1084,7 +1243,8 @@ def tasks(start: uint256) -> DynArray[Task, PAGE]:
                 bundle=slots.bundle,
                 genesis=slots.genesis,
                 terms=self._terms(id),
-                granted=slots.granted,
+                standing=(slots.terms >> 168) & 3,
+                granted=slots.granted & ~self._removed,
                 barred=slots.barred,
             )
         )
@@ -1093,16 +1253,18 @@ def tasks(start: uint256) -> DynArray[Task, PAGE]:
 
 @external
 @view
-def grant_of(task: uint256, member: uint256) -> (uint256, uint256):
+def grant_of(task: uint256, member: uint256) -> (uint256, uint256, uint256, uint256):
     """
     @notice The dataset a member has granted to a task.
     @param task The task.
     @param member Index of the member.
-    @return The dataset's id, 0 if there is no live grant; and what may be spent of its privacy, in millionths of
-            epsilon, 0 for no limit.
+    @return The dataset's id, 0 if there is no live grant; what may be spent of its privacy, in millionths of
+            epsilon; the time at which the grant ends; the last round it is for: 0 for no limit, each.
     """
     word: uint256 = self._grants[task][member]
-    return word & (2**128 - 1), word >> 128
+    if not self._is_living(member) or self._lapsed(task, 1 << member, self._stage(task).round) != 0:
+        word = 0
+    return word & (2**64 - 1), (word >> 64) & (2**64 - 1), (word >> 128) & (2**48 - 1), word >> 176
 
 
 @external
@@ -1111,8 +1273,8 @@ def round_view(task: uint256) -> RoundView:
     """
     @notice Everything about the round being made, in one read.
     @param task The task.
-    @return The fields of `folkmoot.ledger.records.RoundView`, without the task. `expected` leaves out members
-            who have withdrawn their grant; `dealt` is whom a sealed attempt was opened to, whatever they did since.
+    @return The fields of `folkmoot.ledger.records.RoundView`, without task and commits. `expected` leaves out
+            members who are gone or have withdrawn their grant; `dealt` is whom a sealed attempt was opened to, whatever they did since.
     """
     terms: Terms = self._terms(task)
     stage: Stage = self._stage(task)
@@ -1124,14 +1286,15 @@ def round_view(task: uint256) -> RoundView:
         parent=slots.parent,
         beacon=slots.beacon,
         members=slots.members,
-        expected=slots.expected & self._tasks[task].granted,
+        expected=slots.expected & self._tasks[task].granted & ~self._removed,
         dealt=self._dealt(terms, slots.expected),
-        committed=slots.committed,
-        survivors=slots.survivors,
+        committed=0 if slots.stage == 0 else ~slots.absent,
+        survivors=0 if slots.stage == 0 else ~slots.fallen,
         commit_deadline=stage.commit_deadline,
         closed_at=stage.closed_at,
         final_deadline=stage.final_deadline,
         min_members=terms.min_members,
         exchange_seconds=terms.exchange_seconds,
-        commits=self._commits_of(task, slots.committed),
+        opened=stage.opened,
+        standing=self._standing(task),
     )

@@ -6,8 +6,9 @@ import re
 from functools import lru_cache
 
 from folkmoot.keccak import keccak
+from folkmoot.ledger import rlp
 
-__all__ = ["checksum_address"]
+__all__ = ["checksum_address", "created_address"]
 
 _TEXT = re.compile("(0x)?[0-9a-fA-F]{40}")
 
@@ -21,6 +22,11 @@ def checksum_address(address: str | bytes) -> str:
     digits = raw.hex()
     marks = keccak(digits.encode()).hex()
     return "0x" + "".join(d.upper() if mark > "7" else d for d, mark in zip(digits, marks, strict=False))
+
+
+def created_address(sender: str, nonce: int) -> str:
+    """The address of the contract that the account ``sender`` deploys by its transaction number ``nonce``."""
+    return checksum_address(keccak(rlp.encode([_bytes(sender), rlp.shortest(nonce)]))[12:])
 
 
 def _bytes(address: str) -> bytes:

@@ -1,6 +1,6 @@
-"""Makes ``Moot.json`` from ``Moot.vy``: ``python -m folkmoot.ledger.build``.
+"""Makes ``Moot.json`` and its like from the Vyper sources: ``python -m folkmoot.ledger.build``.
 
-The artefact is kept in the package so that no one who uses Folkmoot needs a compiler; a test rebuilds and compares.
+The artefacts are kept in the package so that no one who uses Folkmoot needs a compiler; a test rebuilds and compares.
 """
 
 from __future__ import annotations
@@ -8,18 +8,23 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-__all__ = ["ARTEFACT", "SOURCE", "artefact"]
+__all__ = ["CONTRACTS", "FOLDER", "artefact", "source_of"]
 
-SOURCE = Path(__file__).with_name("Moot.vy")
-ARTEFACT = SOURCE.with_suffix(".json")
+FOLDER = Path(__file__).parent
+CONTRACTS = ("Moot", "Assembly")
 
 
-def artefact() -> str:
-    """The text of ``Moot.json``: ABI, bytecode, runtime size and compiler, from the source beside this file."""
+def source_of(name: str) -> Path:
+    """The source of a contract."""
+    return FOLDER / f"{name}.vy"
+
+
+def artefact(name: str) -> str:
+    """The text of a contract's artefact: ABI, bytecode, runtime size and compiler, from the source beside this file."""
     import vyper
     from vyper.compiler import compile_code
 
-    made = compile_code(SOURCE.read_text(), output_formats=["abi", "bytecode", "bytecode_runtime"])
+    made = compile_code(source_of(name).read_text(), output_formats=["abi", "bytecode", "bytecode_runtime"])
     runtime = len(bytes.fromhex(made["bytecode_runtime"][2:]))
     # one ABI entry a line keeps diffs readable
     entries = ",\n    ".join(json.dumps(entry, separators=(",", ":")) for entry in made["abi"])
@@ -30,4 +35,5 @@ def artefact() -> str:
 
 
 if __name__ == "__main__":
-    ARTEFACT.write_text(artefact())
+    for contract in CONTRACTS:
+        (FOLDER / f"{contract}.json").write_text(artefact(contract))

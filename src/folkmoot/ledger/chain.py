@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from folkmoot.errors import ChainError, FolkmootError, LedgerRefused
 from folkmoot.ledger import jsonrpc
-from folkmoot.ledger.abi import revert_reason
+from folkmoot.ledger.interface import revert_reason
 from folkmoot.ledger.replica import Replica
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
 """The encoding of contract calls and answers (Solidity's ABI specification), for the types that contracts here speak:
-``uintN``, ``address``, ``bytesN``, ``bytes``, ``string``, lists ``T[]`` and tuples ``(T,...)``.
+``uintN``, ``address``, ``bytesN``, ``bytes``, ``string``, lists ``T[]`` and ``T[N]``, and tuples ``(T,...)``.
 
 Decoding takes exactly what encoding gives and nothing else, so no answer is larger in memory than in bytes: a pointer
 may not lead anywhere but where its content has its place.
@@ -21,6 +21,7 @@ __all__ = ["decode", "encode"]
 
 _WORD = 32
 _WORD_TYPE = re.compile(r"(uint|bytes)([1-9][0-9]*)")
+_LIST_TYPE = re.compile(r"(.+)\[([1-9][0-9]{0,2})\]")
 
 
 def encode(types: Sequence[str], values: Sequence[Any]) -> bytes:
@@ -184,6 +185,8 @@ def _parsed(name: str) -> _Type:
     """The type of this name. Raises ``ValueError`` for one that is not spoken here."""
     if name.endswith("[]"):
         return _List(_parsed(name[:-2]))
+    if (found := _LIST_TYPE.fullmatch(name)) is not None:
+        return _row((found[1],) * int(found[2]))
     if name.startswith("(") and name.endswith(")"):
         return _row(tuple(_split(name[1:-1])))
     if name == "address":

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from folkmoot.errors import ChainError, LedgerRefused, LocalError
 from folkmoot.ledger import abi
-from folkmoot.ledger.address import checksum_address
+from folkmoot.ledger.abi import MOOT
+from folkmoot.ledger.address import checksum_address, created_address
+from folkmoot.ledger.assembly import ASSEMBLY, Assembly, join_arguments
 from folkmoot.ledger.chain import Chain, Log
+from folkmoot.ledger.interface import word, words
+from folkmoot.ledger.motions import Rules
+from folkmoot.ledger.pages import pages
 from folkmoot.ledger.records import (
     Commit,
     Dataset,
@@ -20,12 +26,14 @@ from folkmoot.ledger.records import (
     Member,
     MootRecord,
     RoundView,
+    Seated,
     TaskRecord,
     Terms,
     bitmap_of,
+    members_of,
 )
 from folkmoot.ledger.signer import Keyed
-from folkmoot.ledger.statements import Domain, sign, voucher_digest
+from folkmoot.ledger.statements import Domain
 from folkmoot.ledger.transact import Sender
 
 if TYPE_CHECKING:
@@ -34,7 +42,6 @@ if TYPE_CHECKING:
 __all__ = ["Moot"]
 
 _Row = TypeVar("_Row")
-MILLION = 1_000_000
 
 
 class Moot:
@@ -51,24 +58,44 @@ class Moot:
         self.address: str = checksum_address(address)
         self._chain = chain if isinstance(chain, Chain) else Chain(chain)
         self._sender = None if signer is None else Sender(self._chain, signer)
-        self._index: int | None = None
         self._seen: dict[tuple[int, int], int] = {}
+        self._commits: dict[int, tuple[tuple[int, int, int, int], tuple[bytes, ...]]] = {}
+        """For each task the attempt and bitmap that its commits were last read for, and these."""
 
     @classmethod
     def deploy(
-        cls, chain: Chain | Web3, signer: Keyed, *, name: str, seats: int, voucher: str, founder: JoinFields
+        cls,
+        chain: Chain | Web3,
+        signer: Keyed,
+        *,
+        name: str,
+        seats: int,
+        voucher: str,
+        founder: JoinFields,
+        rules: Rules | None = None,
+        heritage: bytes = bytes(32),
+        elders: Sequence[str] = (),
     ) -> Moot:
         """Found a moot. The account of ``signer`` becomes member 0.
 
-        ``voucher`` is the address of the key whose signature admits members until there are ``seats``.
+        ``voucher`` is the address of the key whose signature admits members until there are ``seats``. One that
+        continues another moot names the hash of its state (32 bytes) and the accounts of its members, ``elders``.
         """
-        what = abi.encode_constructor(_name(name), seats, checksum_address(voucher), *_fields(founder))
         reached = chain if isinstance(chain, Chain) else Chain(chain)
         sender = Sender(reached, signer)
-        receipt = sender.receipt(sender.send(None, what))
-        if receipt.contract is None:
-            raise ChainError("the chain gave no address for the new moot")
-        return cls(reached, receipt.contract, signer)
+        # each contract names the others: where they will be follows from the founder's account and its nonce
+        nonce = int(reached.rpc("eth_getTransactionCount", sender.address, "pending"), 16)
+        at = [created_address(sender.address, nonce + ahead) for ahead in range(3)]
+        arguments = join_arguments(founder)
+        fixed = (name, seats, checksum_address(voucher), heritage, list(elders), at[2], list((rules or Rules()).words))
+        for what, where in (
+            (MOOT.deploy(at[1]), at[0]),
+            (ASSEMBLY.deploy(at[0], *fixed, *arguments), at[1]),
+        ):
+            receipt = sender.receipt(sender.send(None, what))
+            if receipt.contract is None or checksum_address(receipt.contract) != where:
+                raise ChainError("another process sent transactions of this account while it founded a moot; try again")
+        return cls(reached, at[0], signer)
 
     # ---- the chain -----------------------------------------------------------------------------------------
 
@@ -103,69 +130,106 @@ class Moot:
 
     @cached_property
     def _about(self) -> MootRecord:
-        return abi.decode_about(self._call("about"))
+        born, _ = words(self._call("about"), 2)
+        moot, name, seats, voucher, heritage, purse = self.assembly.about
+        if moot != self.address:
+            raise ChainError(f"the assembly of {self.address} says that it is another moot's, {moot}")
+        return MootRecord(name, seats, voucher, born, self.assembly.address, purse, heritage)
+
+    @cached_property
+    def assembly(self) -> Assembly:
+        """The contract of its members, and of what they decide together."""
+        _, assembly = words(self._call("about"), 2)
+        return Assembly(self._chain, checksum_address(assembly.to_bytes(32, "big")[12:]), self._sender)
+
+    def check_code(self) -> None:
+        """Raise ``ChainError`` where a contract of the moot is not the one that this package was built with.
+
+        Whoever gives a ticket chooses the contract: one that looks like a moot could decide anything.
+        """
+        for contract, address in ((MOOT, self.address), (ASSEMBLY, self.assembly.address)):
+            if not contract.is_code(self._code(address)):
+                raise ChainError(
+                    f"what stands at {address} is not the contract {contract.name} of this version; do not join: "
+                    "ask who gave you the ticket which version of folkmoot founded the moot"
+                )
+        _ = self._about
 
     def name(self) -> str:
         """What the moot is called."""
         return self._about.name
 
+    def seats_log(self) -> list[Seated]:
+        """Which accounts each member had, from which block on, in the order of the ledger."""
+        return [abi.decode_seated(*log) for log in self._chain.logs(self.address, [abi.SEATED], self._about.born)]
+
+    def living(self) -> int:
+        """Bitmap of the members there are."""
+        return words(self._call("living"), 1)[0]
+
     def member_count(self) -> int:
         """How many members there are."""
-        return self._counts()[0]
+        return self.living().bit_count()
 
     def members(self) -> tuple[Member, ...]:
-        """All members, ascending by index."""
-        return tuple(self._pages(0, lambda start: abi.decode_members(start, self._call("members", start))))
+        """All members there ever were, ascending by index; those removed are not ``living``."""
+        return self.assembly.members(self.living())
 
     def me(self) -> Member | None:
         """The signer as a member; ``None`` if it is not one."""
         if self._sender is None:
             return None
-        if self._index is None:
-            (number,) = abi.words(self._call("number_of", self._sender.address), 1)
-            if number == 0:
-                return None
-            self._index = number - 1
-        return abi.decode_members(self._index, self._call("members", self._index))[0]
+        (number,) = words(self._call("number_of", self._sender.address), 1)
+        return None if number == 0 else self.assembly.member(number - 1, self.living())
 
     def join(self, fields: JoinFields, voucher_key: bytes) -> None:
         """Become a member, admitted by the voucher whose private key (32 bytes) this is."""
-        signature = sign(voucher_key, voucher_digest(self.domain, self._writer.address))
-        self._send("join", *_fields(fields), signature)
-
-    def invite(self, voucher: str) -> bool:
-        """Vote that the holder of the key behind the address ``voucher`` may join; whether it may, with this vote."""
-        log = self._event(abi.INVITED, self._send("invite", checksum_address(voucher)))
-        return abi.words(log.data, 1) == [1]
+        self.assembly.join(fields, voucher_key)
 
     def announce(self, addresses: Sequence[str]) -> None:
         """Say where the signer's peer can be reached, each as ``host:port``."""
-        self._send("announce", _hints(addresses))
+        self.assembly.announce(addresses)
+
+    def retired(self) -> bool:
+        """Whether the moot has moved to a successor."""
+        return words(self._call("condition"), 4)[1] == 1
+
+    def floor(self) -> tuple[int, bool]:
+        """What tasks must at least promise: members in each round, and whether contributions must be secret."""
+        _, _, members, sealed = words(self._call("condition"), 4)
+        return members, bool(sealed)
 
     # ---- datasets, tasks, consent ----------------------------------------------------------------------------
 
     def datasets(self) -> tuple[Dataset, ...]:
         """All described datasets, ascending by id."""
-        return tuple(self._pages(1, lambda start: abi.decode_datasets(start, self._call("datasets", start))))
+        return tuple(pages(1, lambda start: abi.decode_datasets(start, self._call("datasets", start))))
 
     def dataset(self, id: int) -> Dataset:
         """One dataset. Raises ``LedgerRefused`` when there is none of that id."""
         return self._one("dataset", id, abi.decode_datasets(id, self._call("datasets", id)))
 
-    def describe(self, card: bytes, records: int) -> int:
-        """Describe a dataset of the signer's: the hash (32 bytes) of its card, and about how many records. Its id."""
-        return self._id(abi.DESCRIBED, self._send("describe", card, records))
+    def describe(self, card: bytes, records: int, *, schema: bytes = bytes(32), conditions: bytes = bytes(32)) -> int:
+        """Describe a dataset of the signer's; its id.
+
+        The hashes (32 bytes) of its card, of what its records look like and of what its owner asks for; and about how
+        many records.
+        """
+        return self._id(abi.DESCRIBED, self._send("describe", card, schema, conditions, records))
 
     def tasks(self) -> tuple[TaskRecord, ...]:
         """All proposed tasks, ascending by id."""
-        return tuple(self._pages(1, lambda start: abi.decode_tasks(self._call("tasks", start))))
+        return tuple(pages(1, lambda start: abi.decode_tasks(self._call("tasks", start))))
 
     def task(self, id: int) -> TaskRecord:
         """One task. Raises ``LedgerRefused`` when there is none of that id."""
         return self._one("task", id, abi.decode_tasks(self._call("tasks", id)))
 
     def propose(self, bundle: bytes, genesis: bytes, policy: Terms) -> int:
-        """Propose a task: the hashes (32 bytes each) of its bundle and first state, and its policy. Its id."""
+        """Propose a task: the hashes (32 bytes each) of its bundle and first state, and its policy. Its id.
+
+        It starts once the members have adopted it, and enough have granted.
+        """
         terms = (
             policy.rounds,
             policy.min_members,
@@ -178,18 +242,21 @@ class Moot:
         return self._id(abi.PROPOSED, self._send("propose", bundle, genesis, terms))
 
     def grant_of(self, task: int, member: int) -> Grant | None:
-        """The dataset that ``member`` lets ``task`` use, and its limit; ``None`` without a live grant."""
-        dataset, millionths = abi.words(self._call("grant_of", task, member), 2)
-        return Grant(dataset, millionths / MILLION if millionths else None) if dataset else None
+        """The dataset that ``member`` lets ``task`` use, and its limits; ``None`` without a live grant."""
+        return abi.decode_grant(self._call("grant_of", task, member))
 
-    def grant(self, task: int, dataset: int, epsilon: float | None = None) -> None:
-        """Consent that the signer's ``dataset`` serves ``task``, and spends at most ``epsilon`` of its privacy.
+    def grant(
+        self, task: int, dataset: int, epsilon: float | None = None, *, until: int | None = None, rounds: int = 0
+    ) -> None:
+        """Consent that the signer's ``dataset`` serves ``task``, and spends at most ``epsilon`` of its privacy; up to
+        the ledger time ``until``, and for so many ``rounds`` (0: all).
 
         Raises ``LedgerRefused`` when epsilon is not a number from a millionth to 2**40; it is kept in millionths.
         """
-        if epsilon is not None and not 1 / MILLION <= epsilon <= 2**40:
+        if epsilon is not None and not 1 / abi.MILLION <= epsilon <= 2**40:
             raise LedgerRefused(f"epsilon is {epsilon}; a limit is a number from a millionth up")
-        self._send("grant", task, dataset, 0 if epsilon is None else int(epsilon * MILLION))
+        limit = 0 if epsilon is None else int(epsilon * abi.MILLION)
+        self._send("grant", task, dataset, limit, until or 0, rounds)
 
     def revoke(self, task: int) -> None:
         """Withdraw the signer's grant for ``task``."""
@@ -203,11 +270,38 @@ class Moot:
 
     def round_view(self, task: int) -> RoundView:
         """Everything about the round being made."""
-        return abi.decode_round_view(task, self._call("round_view", task))
+        view, opened = abi.decode_round_view(task, self._call("round_view", task))
+        if not view.committed:
+            return view
+        key = (view.round, view.attempt, opened, view.committed)
+        if not self._chain.embedded or self._commits.get(task, (None,))[0] != key:
+            # a chain of others may have put other commits in their place: there they are read each time
+            self._commits[task] = key, self._committed(view, opened)
+        return dataclasses.replace(view, commits=self._commits[task][1])
+
+    def _committed(self, view: RoundView, opened: int) -> tuple[bytes, ...]:
+        topics: list[bytes | None] = [abi.COMMITTED, word(view.task), word(view.round)]
+        logs = self._chain.logs(self.address, topics, opened)
+        found = {c.member: c.hash for log in logs for c in abi.decode_commits(*log) if c.attempt == view.attempt}
+        try:
+            return tuple(found[member] for member in members_of(view.committed))
+        except KeyError as missing:
+            raise ChainError(
+                f"the chain's events leave out the commit of member {missing} in round {view.round} of task"
+                f" {view.task}; use a full node"
+            ) from None
 
     def commit(self, task: int, round: int, attempt: int, hash: bytes) -> None:
         """Commit to a contribution by its salted hash (32 bytes)."""
         self._send("commit", task, round, attempt, hash)
+
+    def commit_all(self, task: int, round: int, attempt: int, commits: Mapping[int, tuple[bytes, bytes]]) -> None:
+        """Commit for several members at once: for each its hash (32 bytes), and its 65 bytes under
+        ``statements.commit_digest``."""
+        members = sorted(commits)
+        hashes = [commits[member][0] for member in members]
+        signatures = b"".join(commits[member][1] for member in members)
+        self._send("commit_all", task, round, attempt, bitmap_of(members), hashes, signatures)
 
     def freeze(self, task: int, round: int, attempt: int, holdings: Mapping[int, tuple[int, bytes]]) -> None:
         """Fix the survivors by what a quorum attests; in a sealed attempt that is frozen, leave some out.
@@ -279,7 +373,8 @@ class Moot:
 
     def commits_log(self, task: int) -> list[Commit]:
         """Every commit ever made for ``task``, of abandoned attempts too, in the order of the ledger."""
-        return [abi.decode_commit(*log) for log in self._logs(abi.COMMITTED, task, self._about.born)]
+        logs = self._logs(abi.COMMITTED, task, self._about.born)
+        return [commit for log in logs for commit in abi.decode_commits(*log)]
 
     # ---- underneath ----------------------------------------------------------------------------------------
 
@@ -290,16 +385,16 @@ class Moot:
         return self._sender
 
     def _call(self, name: str, *arguments: object) -> bytes:
-        return self._chain.call(self.address, abi.encode_call(name, *arguments))
+        return self._chain.call(self.address, MOOT.call(name, *arguments))
 
     def _send(self, name: str, *arguments: object) -> str:
-        return self._writer.send(self.address, abi.encode_call(name, *arguments))
+        return self._writer.send(self.address, MOOT.call(name, *arguments))
 
-    def _counts(self) -> list[int]:
-        return abi.words(self._call("counts"), 3)
+    def _code(self, address: str) -> bytes:
+        return bytes.fromhex(self._chain.rpc("eth_getCode", address, "latest")[2:])
 
     def _logs(self, event: bytes, task: int, first: int) -> list[Log]:
-        return self._chain.logs(self.address, [event, abi.word(task)], first)
+        return self._chain.logs(self.address, [event, word(task)], first)
 
     def _event(self, event: bytes, transaction: str) -> Log:
         """What a call gave out; from its event, for between a dry run and the block others may have come first."""
@@ -312,38 +407,7 @@ class Moot:
         return int.from_bytes(self._event(event, transaction).topics[1], "big")
 
     @staticmethod
-    def _pages(start: int, page: Callable[[int], Sequence[_Row]]) -> Iterator[_Row]:
-        while rows := page(start):
-            yield from rows
-            if len(rows) < abi.PAGE:
-                return
-            start += len(rows)
-
-    @staticmethod
     def _one(kind: str, id: int, rows: Sequence[_Row]) -> _Row:
         if not rows:
             raise LedgerRefused(f"the moot has no {kind} {id}")
         return rows[0]
-
-
-def _fields(fields: JoinFields) -> tuple[object, ...]:
-    return (
-        _name(fields.name),
-        fields.endpoint,
-        fields.exchange,
-        fields.binding,
-        _hints(fields.addresses),
-    )
-
-
-def _name(name: str) -> str:
-    if not 1 <= len(name.encode()) <= 64:
-        raise LedgerRefused(f"the name {name!r} has {len(name.encode())} bytes; use 1 to 64")
-    return name
-
-
-def _hints(addresses: Sequence[str]) -> str:
-    hints = ",".join(addresses)
-    if len(hints.encode()) > 512:
-        raise LedgerRefused(f"{len(addresses)} addresses take {len(hints.encode())} bytes; give fewer, 512 in all")
-    return hints

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Protocol
 
 from folkmoot.round.view import Phase, RoundView, faults, members_of, quorum
@@ -20,6 +21,8 @@ __all__ = [
     "Phase",
     "PolicyTerms",
     "RoundView",
+    "Seated",
+    "Standing",
     "TaskRecord",
     "Terms",
     "bitmap_of",
@@ -34,13 +37,25 @@ def bitmap_of(members: Iterable[int]) -> int:
     return sum(1 << member for member in set(members))
 
 
+class Standing(IntEnum):
+    """What the members have decided on a task."""
+
+    PROPOSED = 0
+    """Nothing yet: it may be granted, and does not start."""
+    ADOPTED = 1
+    PAUSED = 2
+    """Nobody commits; what is committed goes on."""
+    STOPPED = 3
+    """Its last final round is its end."""
+
+
 @dataclass(frozen=True)
 class Member:
     """An organisation with a key on the ledger. ``index`` is its bit in every bitmap."""
 
     index: int
     address: str
-    """EVM address, checksummed."""
+    """EVM address in daily use, checksummed: signs statements and most transactions."""
     name: str
     endpoint: bytes
     """32 bytes: Ed25519 public key, the iroh EndpointId."""
@@ -50,6 +65,21 @@ class Member:
     """64 bytes: the endpoint key's signature over address and exchange key; ``identity.check_binding``."""
     addresses: tuple[str, ...]
     """Where its peer was last reachable, ``host:port``; may be stale or empty."""
+    main: str = ""
+    """EVM address that consents and votes; the same as ``address`` unless the member delegates."""
+    living: bool = True
+    """Whether it belongs to the moot; not once it was removed."""
+
+
+@dataclass(frozen=True)
+class Seated:
+    """The record of which accounts a member has from a block on, from its event."""
+
+    member: int
+    account: str
+    """In daily use, checksummed."""
+    main: str
+    block: int
 
 
 @dataclass(frozen=True)
@@ -60,6 +90,10 @@ class Dataset:
     owner: int
     card: bytes
     """32 bytes: hash of its description."""
+    schema: bytes
+    """32 bytes: hash of what its records look like; zeros where not told."""
+    conditions: bytes
+    """32 bytes: hash of what its owner asks of whoever trains on it; zeros where not told."""
     records: int
     """Number of records, rounded as its owner chose."""
 
@@ -85,6 +119,7 @@ class TaskRecord:
     """Bitmap of members with a live grant."""
     barred: int
     """Bitmap of members expelled from this task."""
+    standing: Standing = Standing.ADOPTED
 
 
 @dataclass(frozen=True)
@@ -102,8 +137,6 @@ class Final:
     model: bytes
     """32 bytes: blob hash of the new state."""
     survivors: int
-    commits: tuple[bytes, ...]
-    """The survivors' commits, ascending by member."""
     signers: int
     signatures: tuple[bytes, ...]
     """65 bytes (r, s, v) for each bit of ``signers``, ascending: EIP-712 ``Model``, checked by the contract."""
@@ -121,6 +154,10 @@ class Grant:
     dataset: int
     epsilon: float | None
     """What may be spent of the dataset's privacy; ``None`` without a limit."""
+    until: int | None = None
+    """Ledger seconds at which it ends by itself; ``None``: never."""
+    last: int | None = None
+    """The last round it is for; ``None``: all."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +185,12 @@ class MootRecord:
     """Address of the founding voucher's key."""
     born: int
     """The block its contract was deployed in."""
+    assembly: str
+    """Address of the contract of its members."""
+    purse: str
+    """Address of the contract of its rewards."""
+    heritage: bytes = bytes(32)
+    """32 bytes: hash of the state of the moot that it continues; zeros for none."""
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """What members sign, besides transactions: EIP-712 digests, signatures, and who made them.
 
-The statements that the contract checks (``Voucher``, ``Holding``, ``Opening``, ``Model``, ``Expulsion``) are hashed
-here exactly as ``Moot.vy`` hashes them. All their fields are one word wide, so a digest is three keccaks over joined
-words, and no general encoder is needed.
+The statements that contracts check (``Voucher`` the assembly; ``Commit``, ``Holding``, ``Opening``, ``Model`` and
+``Expulsion`` the moot) are hashed here exactly as they hash them. All their fields are one word wide, so a digest is
+three keccaks over joined words, and no general encoder is needed.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = [
     "SIGNATURE_BYTES",
     "Domain",
     "address_of",
+    "commit_digest",
     "expulsion_digest",
     "holding_digest",
     "model_digest",
@@ -37,6 +38,7 @@ _DOMAIN_TYPE = keccak(b"EIP712Domain(string name,string version,uint256 chainId,
 _NAME = keccak(b"Folkmoot")
 _VERSION = keccak(b"1")
 _VOUCHER_TYPE = keccak(b"Voucher(address applicant)")
+_COMMIT_TYPE = keccak(b"Commit(uint256 task,uint256 round,uint256 attempt,bytes32 hash)")
 _HOLDING_TYPE = keccak(b"Holding(uint256 task,uint256 round,uint256 attempt,uint256 contributors)")
 _MODEL_TYPE = keccak(
     b"Model(uint256 task,uint256 round,uint256 attempt,bytes32 parent,bytes32 inputs,bytes32 aggregate,"
@@ -59,8 +61,13 @@ class Domain:
 
 
 def voucher_digest(domain: Domain, applicant: str) -> bytes:
-    """32 bytes that a voucher's key signs to admit the account ``applicant``."""
+    """32 bytes that a voucher's key signs to admit the account ``applicant``; ``domain`` is the assembly's."""
     return _digest(domain, _VOUCHER_TYPE, _account(applicant))
+
+
+def commit_digest(domain: Domain, task: int, round: int, attempt: int, hash: bytes) -> bytes:
+    """32 bytes that a member signs to have somebody else put its commit (32 bytes) on the ledger."""
+    return _digest(domain, _COMMIT_TYPE, *map(_word, (task, round, attempt)), _hash(hash))
 
 
 def holding_digest(domain: Domain, task: int, round: int, attempt: int, contributors: int) -> bytes:

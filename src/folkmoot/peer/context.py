@@ -59,6 +59,7 @@ class PeerContext:
         self.look_pause = 0.0 if embedded else 0.5
         """Seconds between looks at the ledger that members' messages give cause to."""
         self.members: dict[int, Member] = {}
+        """All there ever were; ``living`` says who belongs to the moot."""
         self.errors: deque[str] = deque(maxlen=_ERRORS_SHOWN)
         self.log = log.write
         self._complained: dict[str, float] = {}
@@ -103,14 +104,15 @@ class PeerContext:
             self._block_time = await self.ledger(self.moot.now)
         return head
 
-    def address_of(self, member: int) -> bytes:
-        """The 20 bytes of a member's EVM address. Raises ``NetworkError`` when the member joined a moment ago."""
-        return bytes.fromhex(self._known(member).address[2:])
-
     def _known(self, member: int) -> Member:
         if member not in self.members:
             raise NetworkError(f"member {member} is not known here yet")
         return self.members[member]
+
+    @property
+    def living(self) -> list[int]:
+        """The members there are."""
+        return [index for index, member in self.members.items() if member.living]
 
     def dataset_path(self, dataset: int) -> str | None:
         """Where a dataset of this member's lies on this machine, if it does. Read again when the file changed."""

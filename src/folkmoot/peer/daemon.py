@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import signal
 import time
@@ -15,8 +16,9 @@ from typing import Any
 import msgspec
 
 from folkmoot.errors import FolkmootError, LocalError, NetworkError
-from folkmoot.ledger.records import Member, TaskRecord
+from folkmoot.ledger.records import Member, Standing, TaskRecord
 from folkmoot.network import BlobMessage, BodyReader, Message, Node, Reply, serve_blobs
+from folkmoot.peer import governing
 from folkmoot.peer.backfill import FULL, ROOMY, Backfill, collect
 from folkmoot.peer.context import PeerContext, Told
 from folkmoot.peer.home import Home
@@ -26,6 +28,7 @@ from folkmoot.peer.messages import RoundMessage, Unavailable
 from folkmoot.peer.process import keep_buffers, settle
 from folkmoot.peer.session import TaskSession
 from folkmoot.peer.status import PeerStatus, TaskStatus, write_status
+from folkmoot.task.bundle import BUNDLE_LIMIT
 
 __all__ = ["Daemon", "run"]
 
@@ -42,6 +45,8 @@ HINTS = 512
 """Bytes of addresses, joined by commas, that the ledger takes."""
 STATUS = 0.25
 TIDY = 1.0
+OTHERS_ENACT = 10.0
+"""Seconds until others enact a motion that its mover has not."""
 RETRY_TASK = 5.0
 """Seconds until a task that would not start is tried again; doubles with each failure."""
 RETRY_MOST = 600.0
@@ -71,6 +76,11 @@ class Daemon:
         self._status = PeerStatus(name=home.config.name, pid=os.getpid(), endpoint=self._node.id.hex())
         self._bindings: dict[tuple[object, ...], bool] = {}
         """Which bindings hold; a signature is checked once."""
+        self._offers: set[int] = set()
+        """Tasks whose code is being fetched for review."""
+        self._fetches: set[asyncio.Task[None]] = set()
+        self._passed: dict[int, float] = {}
+        """When this peer first saw a motion as passed."""
         self._head = -1
         self._surveyed = float("-inf")
         self._surveyed_head = -1
@@ -176,12 +186,26 @@ class Daemon:
             if member not in trusted and member.index not in self._peer.members:
                 self._peer.complain(f"member {member.name} has not bound its network key; its peer is ignored")
         self._peer.members = {m.index: m for m in members}
-        self._node.allow({m.endpoint: m.addresses for m in trusted if m.index != self._peer.index})
+        awaited = {m for session in self._sessions.values() for m in session.awaited}
+        welcome = [m for m in trusted if m.living or m.index in awaited]
+        self._node.allow({m.endpoint: m.addresses for m in welcome if m.index != self._peer.index})
+        tasks = await self._peer.ledger(self._moot.tasks)
+        for record in tasks:
+            self._consider(record)
+        if not members[self._peer.index].living:
+            self._peer.complain("the members have removed this peer from the moot; it does nothing more there")
+            return
         addresses = _fitting(self._node.addresses())
         if members[self._peer.index].addresses != addresses:
             await self._peer.post(self._moot.announce, addresses)
-        for record in await self._peer.ledger(self._moot.tasks):
-            self._consider(record)
+        await self._enact()
+
+    async def _enact(self) -> None:
+        """Have done what has passed: the mover's peer at once, the others when it has not after a while."""
+        for motion in await self._peer.ledger(governing.pending, self._moot):
+            since = self._passed.setdefault(motion.id, time.monotonic()) if motion.passed else math.inf
+            if motion.mover == self._peer.index or time.monotonic() > since + OTHERS_ENACT:
+                await self._peer.post(governing.enact, self._moot, motion.id)
 
     def _bound(self, member: Member) -> bool:
         key = (member.address, member.endpoint, member.exchange, member.binding)
@@ -190,6 +214,9 @@ class Daemon:
         return self._bindings[key]
 
     def _consider(self, record: TaskRecord) -> None:
+        if record.standing is Standing.PROPOSED:
+            self._offered(record)
+            return
         refused = self._refused.get(record.id)
         if record.id in self._sessions or (refused is not None and time.monotonic() < refused.again):
             return
@@ -198,6 +225,24 @@ class Daemon:
             refused.again = float("inf")
             session.status.reason = refused.status.reason
         session.spawn(self._start(session))
+
+    def _offered(self, record: TaskRecord) -> None:
+        """Have the code of a task that is not adopted yet, for ``folkmoot review``; nothing of it runs."""
+        if record.id in self._offers or self._peer.store.has(record.bundle):
+            return
+        self._offers.add(record.id)
+
+        async def fetch() -> None:
+            try:
+                await self._peer.fetch(record.bundle, BUNDLE_LIMIT)
+            except NetworkError as error:
+                self._peer.log("unreachable", task=record.id, error=str(error))
+            finally:
+                self._offers.discard(record.id)
+
+        job = asyncio.create_task(fetch())
+        self._fetches.add(job)
+        job.add_done_callback(self._fetches.discard)
 
     async def _start(self, session: TaskSession) -> None:
         number = session.record.id

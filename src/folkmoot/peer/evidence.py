@@ -16,7 +16,7 @@ from folkmoot.keccak import keccak
 from folkmoot.ledger import statements
 from folkmoot.ledger.statements import Domain
 from folkmoot.peer.messages import ByTarget, Bytes32, Index, Number, Seeds, Shards, Signature
-from folkmoot.round.commitment import commit_hash, contribution_root
+from folkmoot.round.commitment import commit_hash, contribution_root, seat_of
 from folkmoot.round.envelope import Envelope, FalseShares
 from folkmoot.round.events import Key, Reveal, Statement
 from folkmoot.round.groups import released
@@ -119,8 +119,8 @@ class Facts(Protocol):
         """Where statements count."""
         ...
 
-    def address(self, member: int) -> str:
-        """A member's account. Raises ``IntegrityError`` when there is no such member."""
+    def accounts(self, member: int) -> frozenset[str]:
+        """The accounts whose signature counts as a member's. Raises ``IntegrityError`` when there is no such member."""
         ...
 
     def commit(self, key: Key, member: int) -> bytes | None:
@@ -282,10 +282,10 @@ def two_outcomes(
 
 
 def _opens(evidence: FalseReveal | WrongSeeds | BadShares, facts: Facts, committed: bytes) -> bool:
-    address = bytes.fromhex(facts.address(evidence.member)[2:])
-    return committed == commit_hash(evidence.salt, address, *evidence.key, contribution_root(evidence.shards))
+    seat = seat_of(evidence.member)
+    return committed == commit_hash(evidence.salt, seat, *evidence.key, contribution_root(evidence.shards))
 
 
 def _signed(evidence: Evidence, facts: Facts, digest: bytes, signature: bytes) -> None:
-    if statements.recover(digest, signature) != facts.address(evidence.member):
+    if statements.recover(digest, signature) not in facts.accounts(evidence.member):
         raise IntegrityError(f"the signature is not member {evidence.member}'s")

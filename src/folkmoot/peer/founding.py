@@ -8,8 +8,10 @@ from pathlib import Path
 
 from folkmoot.errors import LocalError
 from folkmoot.ledger import Moot, create_chain, open_chain
+from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import JoinFields
 from folkmoot.ledger.statements import address_of
+from folkmoot.peer import governing
 from folkmoot.peer.home import Config, Home
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.ticket import Ticket
@@ -50,6 +52,7 @@ def join(
     home = _unbound(folder, contract)
     keys = home.ensure_identity(identity)
     moot = Moot(open_chain(where), contract, keys.account)
+    moot.check_code()
     known = moot.me()
     if known is None:
         moot.join(_fields(keys, member), ticket.voucher)
@@ -74,7 +77,15 @@ def vote(home: Home, ticket: Ticket | None = None) -> tuple[Ticket, bool]:
     given = ticket or Ticket(home.config.ledger, contract, secrets.token_bytes(32))
     if given.contract != contract:
         raise LocalError("this ticket is for another moot")
-    return given, home.moot().invite(address_of(given.voucher))
+    moot = home.moot()
+    voucher = address_of(given.voucher)
+    word = int(voucher, 16)
+    open_ = [m for m in governing.pending(moot) if m.kind is Kind.ADMIT and m.words[0] == word]
+    if open_:
+        governing.vote(moot, open_[-1].id)
+    else:
+        governing.move(moot, Kind.ADMIT, word)
+    return given, moot.assembly.is_usable(voucher)
 
 
 def _fields(keys: Identity, name: str) -> JoinFields:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from folkmoot.peer import governing
 from folkmoot.peer.founding import found, join
 from folkmoot.peer.home import Home
 from folkmoot.peer.identity import Identity
@@ -43,10 +44,15 @@ class LocalMoot:
         return cls(folder, homes)
 
     def offer(self, task: Path, data: Mapping[str, Path], records: int | None = None) -> int:
-        """Describe each member's dataset and propose the task; its id. All that is missing then are the grants."""
+        """Describe each member's dataset, propose the task and adopt it by everyone's vote; its id. All that is missing
+        then are the grants."""
         for member, path in data.items():
             add_dataset(self.homes[member], path, records or count_records(path), f"the data of {member}")
-        record, _ = propose(next(iter(self.homes.values())), task)
+        first, *others = self.homes.values()
+        record, _ = propose(first, task)
+        moots = (home.moot() for home in others)
+        while (motion := governing.adoption_of(first.moot(), record.id)) is not None:
+            governing.vote(next(moots), motion.id)
         return record.id
 
     def grant(self, task: int, members: Sequence[str]) -> None:

@@ -10,7 +10,9 @@ import msgspec
 
 from folkmoot.digest import blob_hash
 from folkmoot.errors import DataError, LocalError
-from folkmoot.ledger.records import Dataset, Final, TaskRecord, faults
+from folkmoot.ledger.motions import Kind
+from folkmoot.ledger.records import Dataset, Final, Standing, TaskRecord, faults
+from folkmoot.peer import governing
 from folkmoot.peer.durable import replace
 from folkmoot.peer.home import Home
 from folkmoot.task.policy import Policy
@@ -67,7 +69,8 @@ def count_records(path: Path) -> int:
 
 
 def propose(home: Home, path: Path) -> tuple[TaskRecord, Task]:
-    """Put the task at ``path`` on the ledger, its bundle and first state into the store; the record, and the task.
+    """Put the task at ``path`` on the ledger, and to the vote; its bundle and first state into the store. The record,
+    and the task.
 
     Runs the task's code in this process: it is the proposer's own. Raises ``TaskError`` when it does not load, and
     ``LocalError`` when the moot cannot deliver what its policy promises.
@@ -80,7 +83,9 @@ def propose(home: Home, path: Path) -> tuple[TaskRecord, Task]:
     check_deliverable(task.policy, max(moot.member_count(), moot.about().seats))
     code = store.put(bundle, durable=True)
     genesis = store.put(state_bytes(task.init()), durable=True)
-    return moot.task(moot.propose(code, genesis, task.policy)), task
+    id = moot.propose(code, genesis, task.policy)
+    governing.move(moot, Kind.STEER, id, Standing.ADOPTED)
+    return moot.task(id), task
 
 
 def check_deliverable(policy: Policy, members: int) -> None:

@@ -38,10 +38,11 @@ from folkmoot.peer.tribunal import Tribunal
 from folkmoot.peer.unmasking import Unmasking
 from folkmoot.peer.voice import Voice
 from folkmoot.round import events as ev
+from folkmoot.round.commitment import seat_of
 from folkmoot.round.events import Action, Event, Key
 from folkmoot.round.layout import sum_bytes
 from folkmoot.round.machine import RoundMachine
-from folkmoot.round.view import Phase, RoundView
+from folkmoot.round.view import Phase, RoundView, members_of
 from folkmoot.task.bundle import BUNDLE_LIMIT
 
 __all__ = ["TaskSession"]
@@ -98,7 +99,7 @@ class TaskSession:
         for round, name, value in self._peer.journal.metrics(self.record.id, POINTS):
             self.status.metrics.setdefault(name, []).append((round, value))
         self._policy = policy
-        self._machine = RoundMachine(self._peer.index, self._peer.address_of, policy, timing=self._peer.timing)
+        self._machine = RoundMachine(self._peer.index, seat_of, policy, timing=self._peer.timing)
         exchange = self._exchange = Exchange(self._peer, self._machine, self.feed, self._accuse)
         unmasking = self._unmasking = Unmasking(self._peer, self._machine, exchange, self.feed, self._accuse)
         self._tribunal = Tribunal(self.record.id, self._peer, self._machine, exchange)
@@ -145,6 +146,11 @@ class TaskSession:
         """Whether the ledger shows the task as finished."""
         return self._view is not None and self._view.phase is Phase.DONE
 
+    @property
+    def awaited(self) -> tuple[int, ...]:
+        """The members of the attempt under way, who may have been removed since."""
+        return () if self._view is None or self.done else members_of(self._view.members)
+
     def in_use(self) -> Iterator[Hash]:
         """The blobs that the round under way stands on."""
         if self._exchange is not None:
@@ -158,7 +164,7 @@ class TaskSession:
             self._looked = time.monotonic()
             view = await self._peer.ledger(self._peer.moot.round_view, self.record.id)
             key = Key(view.task, view.round, view.attempt)
-            self._willing = await self._granted(key) is not None
+            self._willing = not view.paused and await self._granted(key) is not None
             finished, self._view = self.done, view
         self._show(view)
         self.feed(ev.LedgerSeen(view, self._peer.now(), self._willing))
@@ -209,6 +215,8 @@ class TaskSession:
             status.phase, status.reason = "done", ""
         elif view.phase is Phase.GATHERING:
             status.phase, status.reason = "waiting", f"waits for the grants of {self.record.start_members} members"
+        elif view.paused:
+            status.phase, status.reason = "paused", "paused by a decision of the moot"
         elif (view.round, view.attempt) != (status.round, status.attempt):
             status.phase, status.reason = "waiting", ""
         status.round, status.attempt = view.round, view.attempt

@@ -45,11 +45,11 @@ class Tribunal:
         """Where statements count."""
         return self._peer.moot.domain
 
-    def address(self, member: int) -> str:
-        """A member's account."""
+    def accounts(self, member: int) -> frozenset[str]:
+        """The account whose signature counts as a member's."""
         if member not in self._peer.members:
             raise IntegrityError(f"there is no member {member}")
-        return self._peer.members[member].address
+        return frozenset((self._peer.members[member].address,))
 
     def commit(self, key: Key, member: int) -> bytes | None:
         """What a member committed to in an attempt; read from the ledger beforehand."""
@@ -87,10 +87,10 @@ class Tribunal:
         self._peer.log("accuses", task=self._task, member=member, kind=kind, evidence=name.hex())
         signatures = {self._peer.index: self._peer.sign_expulsion(self._task, member, name)}
         for attempt in range(TRIES):
-            others = [m for m in self._peer.members if m not in signatures and m != member]
+            others = [m for m in self._peer.living if m not in signatures and m != member]
             for signed in await asyncio.gather(*(self._show(to, member, name, data) for to in others)):
                 signatures.update(signed)
-            if len(signatures) >= quorum(len(self._peer.members)):
+            if len(signatures) >= quorum(len(self._peer.living)):
                 await self._expel(member, name, signatures)
                 return
             await asyncio.sleep(PAUSE * 2.0**attempt)

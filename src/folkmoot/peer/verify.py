@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from folkmoot.digest import Hash, blob_hash
 from folkmoot.errors import IntegrityError, LocalError, StoreError, TaskError
 from folkmoot.ledger import Chain, Moot, open_chain, statements, verify_chain
-from folkmoot.ledger.records import Final, Member, TaskRecord, members_of, quorum
+from folkmoot.ledger.records import Final, Member, Seated, TaskRecord, members_of, quorum
 from folkmoot.peer import evidence
 from folkmoot.peer.identity import check_binding
 from folkmoot.round import fixed
@@ -30,6 +30,7 @@ from folkmoot.round.commitment import (
     decode_hashes,
     decode_inputs,
     decode_masked_inputs,
+    seat_of,
 )
 from folkmoot.round.envelope import Envelope
 from folkmoot.round.events import Key, Reveal
@@ -172,19 +173,38 @@ class _Round:
         return make_plan(members, final.parent, final.attempt, self.task.policy, dealt=dealt, beacon=self.beacon)
 
 
+class _Accounts:
+    """Whose signature counted as which member's, and when: accounts change by delegation and by vote."""
+
+    def __init__(self, log: Sequence[Seated]) -> None:
+        self._log: dict[int, list[Seated]] = {}
+        for seated in log:
+            self._log.setdefault(seated.member, []).append(seated)
+
+    def ever(self, member: int) -> frozenset[str]:
+        return frozenset(seated.account for seated in self._log.get(member, ()))
+
+    def at(self, member: int, block: int) -> frozenset[str]:
+        """Those in use at a block; where one changed in that block itself, either."""
+        log = self._log.get(member, [])
+        before = [seated.account for seated in log if seated.block < block][-1:]
+        return frozenset(before + [seated.account for seated in log if seated.block == block])
+
+
 @dataclass(frozen=True)
 class _Record:
     """What evidence is held against: the ledger, as it was replayed."""
 
     domain: statements.Domain
     members: Mapping[int, Member]
+    keys: _Accounts
     commits: Mapping[tuple[Key, int], bytes]
     plans: Mapping[Key, tuple[Place, Plan]]
 
-    def address(self, member: int) -> str:
+    def accounts(self, member: int) -> frozenset[str]:
         if member not in self.members:
             raise IntegrityError(f"there is no member {member}")
-        return self.members[member].address
+        return self.keys.ever(member)
 
     def commit(self, key: Key, member: int) -> bytes | None:
         return self.commits.get((key, member))
@@ -209,6 +229,8 @@ class _TaskReplay:
         self._plans: dict[Key, tuple[Place, Plan]] = {}
         self._record = record
         self._members = members
+        self._accounts = _Accounts(moot.seats_log())
+        self._commits = {(Key(c.task, c.round, c.attempt), c.member): c.hash for c in moot.commits_log(record.id)}
         self._stores = stores
         self._report = report
 
@@ -250,10 +272,10 @@ class _TaskReplay:
         known = final.members.bit_length() <= len(self._members) and not final.survivors & ~final.members
         if len(signers) < quorum(final.members.bit_count()) or final.signers & ~final.members or not known:
             raise IntegrityError(f"{where}: {len(signers)} signatures are no quorum of its members")
-        if len(signers) != len(final.signatures) or final.survivors.bit_count() != len(final.commits):
-            raise IntegrityError(f"{where}: its signatures or commits are not as many as its members")
+        if len(signers) != len(final.signatures):
+            raise IntegrityError(f"{where}: its signatures are not as many as its signers")
         for member, signature in zip(signers, final.signatures, strict=True):
-            if statements.recover(digest, signature) != self._members[member].address:
+            if statements.recover(digest, signature) not in self._accounts.at(member, final.block):
                 raise IntegrityError(f"{where}: the signature of {self._members[member].name} does not hold")
 
     def _open_commits(
@@ -265,11 +287,11 @@ class _TaskReplay:
         survivors = members_of(final.survivors)
         if tuple(reveals) != survivors:
             raise IntegrityError(f"{where}: the record of its inputs names other members than the survivors")
-        for member, commit in zip(survivors, final.commits, strict=True):
+        key = Key(final.task, final.round, final.attempt)
+        for member in survivors:
             reveal = reveals[member]
-            address = bytes.fromhex(self._members[member].address[2:])
             root = contribution_root(reveal.shards)
-            if commit_hash(reveal.salt, address, final.task, final.round, final.attempt, root) != commit:
+            if commit_hash(reveal.salt, seat_of(member), *key, root) != self._commits.get((key, member)):
                 raise IntegrityError(
                     f"{where}: the contribution of {self._members[member].name} is not what it committed"
                 )
@@ -354,9 +376,7 @@ class _TaskReplay:
     def check_expulsions(self) -> None:
         """Hold the evidence against each member that was barred from the task against the ledger."""
         expulsions = self._moot.expulsions(self._record.id)
-        commits = self._moot.commits_log(self._record.id) if expulsions else []
-        known = {(Key(c.task, c.round, c.attempt), c.member): c.hash for c in commits}
-        facts = _Record(self._domain, self._members, known, self._plans)
+        facts = _Record(self._domain, self._members, self._accounts, self._commits, self._plans)
         for expulsion in expulsions:
             where = f"task {expulsion.task}, the expulsion of {self._members[expulsion.member].name}"
             digest = statements.expulsion_digest(self._domain, expulsion.task, expulsion.member, expulsion.evidence)
@@ -364,7 +384,7 @@ class _TaskReplay:
             if len(signers) != len(expulsion.signatures) or any(m not in self._members for m in signers):
                 raise IntegrityError(f"{where}: its signatures are not as many as its signers")
             for member, signature in zip(signers, expulsion.signatures, strict=True):
-                if statements.recover(digest, signature) != self._members[member].address:
+                if statements.recover(digest, signature) not in self._accounts.at(member, expulsion.block):
                     raise IntegrityError(f"{where}: the signature of {self._members[member].name} does not hold")
             with _named(where):
                 found = evidence.decode(self._get(expulsion.evidence, f"{where}: the evidence"))

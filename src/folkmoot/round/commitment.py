@@ -24,6 +24,7 @@ __all__ = [
     "encode_hashes",
     "encode_inputs",
     "reveals_in",
+    "seat_of",
 ]
 
 MAX_RECORD = 1 << 22
@@ -35,16 +36,21 @@ def contribution_root(shards: Sequence[Hash]) -> Hash:
     return keccak(b"".join(shards))
 
 
-def commit_hash(salt: bytes, address: bytes, task: int, round: int, attempt: int, root: Hash) -> Hash:
+def seat_of(member: int) -> bytes:
+    """20 bytes that a member's commits are bound to: its index, which stays when its accounts change."""
+    return member.to_bytes(20, "big")
+
+
+def commit_hash(salt: bytes, seat: bytes, task: int, round: int, attempt: int, root: Hash) -> Hash:
     """The salted hash a member puts on the ledger before it reveals its contribution.
 
-    ``salt`` is 32 random bytes, ``address`` the 20 bytes of the sender, so that a copied commit is worthless to
-    anyone else. ``root`` is the ``contribution_root``. Raises ``ValueError`` on other lengths.
+    ``salt`` is 32 random bytes, ``seat`` the 20 bytes of ``seat_of`` the member, so that a copied commit is worthless
+    to anyone else. ``root`` is the ``contribution_root``. Raises ``ValueError`` on other lengths.
     """
-    if len(salt) != 32 or len(address) != 20 or len(root) != HASH_BYTES:
-        raise ValueError("a commit takes 32 bytes of salt, a 20-byte address and a 32-byte root")
+    if len(salt) != 32 or len(seat) != 20 or len(root) != HASH_BYTES:
+        raise ValueError("a commit takes 32 bytes of salt, a 20-byte seat and a 32-byte root")
     numbers = b"".join(n.to_bytes(32, "big") for n in (task, round, attempt))
-    return keccak(salt + address + numbers + root)
+    return keccak(salt + seat + numbers + root)
 
 
 def encode_inputs(reveals: Mapping[int, Reveal], seeds: Mapping[int, Mapping[int, bytes]] | None = None) -> bytes:

@@ -63,7 +63,7 @@ __all__ = ["RoundMachine", "Timing"]
 class RoundMachine:
     """The rounds of one task as seen by member ``me``.
 
-    ``address_of`` gives a member's 20-byte address, which its commit is bound to; ``policy`` is the task's. Feed every
+    ``address_of`` gives the 20 bytes that a member's commit is bound to; ``policy`` is the task's. Feed every
     event to ``handle`` and carry out the actions it returns. Events of another attempt than the present one are
     ignored. A reveal that does not open its commit raises ``ProtocolError``: the sender broke the rules.
     """

@@ -71,6 +71,8 @@ class RoundView:
     """Ledger seconds after which a frozen attempt may be retried; 0 until FROZEN."""
     min_members: int
     exchange_seconds: int
+    paused: bool = False
+    """Whether the members have decided that nobody commits for now."""
 
     def closed(self, now: float) -> bool:
         """Whether commits are closed at ledger time ``now``: all expected came, or the deadline has passed with

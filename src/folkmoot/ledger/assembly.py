@@ -1,0 +1,174 @@
+"""The typed client of a moot's assembly: its members, and what they decide together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, lru_cache
+
+from folkmoot.errors import ChainError, LedgerRefused
+from folkmoot.ledger.address import checksum_address
+from folkmoot.ledger.chain import Chain, Log
+from folkmoot.ledger.interface import Interface, answer, hints, text, words
+from folkmoot.ledger.motions import Kind, Motion, Rules
+from folkmoot.ledger.pages import pages
+from folkmoot.ledger.records import JoinFields, Member
+from folkmoot.ledger.statements import Domain, sign, voucher_digest
+from folkmoot.ledger.transact import Sender
+
+__all__ = ["ASSEMBLY", "Assembly", "join_arguments"]
+
+ASSEMBLY = Interface("Assembly")
+
+# strings are read as bytes: a member may have put anything there, and a strict decoder would refuse the whole page
+_MEMBER = "(address,address,bytes,bytes32,bytes32,bytes,bytes)[]"
+_MOTION = "(uint256,uint256,uint256,uint256,uint256,uint256,bytes32,uint256,uint256,uint256,uint256,uint256)[]"
+
+
+class Assembly:
+    """One moot's assembly, reached as its ``Moot`` is; ``Moot.assembly`` makes it. Errors are as there."""
+
+    def __init__(self, chain: Chain, address: str, sender: Sender | None) -> None:
+        self.address: str = checksum_address(address)
+        self._chain = chain
+        self._sender = sender
+
+    @cached_property
+    def about(self) -> tuple[str, str, int, str, bytes, str]:
+        """What was fixed at the founding: moot's address, name, seats, voucher's address, heritage, purse's address."""
+        moot, name, seats, voucher, heritage, purse = answer(
+            ["address", "bytes", "uint256", "address", "bytes32", "address"], self._call("about")
+        )
+        return moot, text(name), seats, voucher, heritage, purse
+
+    @property
+    def domain(self) -> Domain:
+        """Where vouchers count."""
+        return Domain(self._chain.id, self.address)
+
+    # ---- members -------------------------------------------------------------------------------------------
+
+    def members(self, living: int) -> tuple[Member, ...]:
+        """All members there ever were, ascending by index; ``living`` is the bitmap of those there are."""
+        return tuple(pages(0, lambda start: _members(start, living, self._call("members", start))))
+
+    def member(self, index: int, living: int) -> Member:
+        """One member. Raises ``LedgerRefused`` when there is none of that index."""
+        found = _members(index, living, self._call("members", index))
+        if not found:
+            raise LedgerRefused(f"the moot has no member {index}")
+        return found[0]
+
+    def join(self, fields: JoinFields, voucher_key: bytes) -> None:
+        """Become a member, admitted by the voucher whose private key (32 bytes) this is."""
+        signature = sign(voucher_key, voucher_digest(self.domain, self._writer.address))
+        self._send("join", *join_arguments(fields), signature)
+
+    def announce(self, addresses: Sequence[str]) -> None:
+        """Say where the signer's peer can be reached, each as ``host:port``."""
+        self._send("announce", _joined(addresses))
+
+    def delegate(self, account: str, fields: JoinFields) -> None:
+        """Put another account, and the keys in ``fields``, in daily use. The signer is the member's main account."""
+        keys = (fields.endpoint, fields.exchange, fields.binding)
+        self._send("delegate", checksum_address(account), *keys)
+
+    # ---- motions -------------------------------------------------------------------------------------------
+
+    def rules(self) -> Rules:
+        """How motions pass."""
+        ordinary, grave, window, _ = words(self._call("rules"), 4)
+        return Rules(ordinary, grave, window)
+
+    def motions(self) -> tuple[Motion, ...]:
+        """All motions, ascending by id."""
+        return tuple(pages(1, lambda start: _motions(self._call("motions", start))))
+
+    def motion(self, id: int) -> Motion:
+        """One motion. Raises ``LedgerRefused`` when there is none of that id."""
+        found = _motions(self._call("motions", id)) if id > 0 else ()
+        if not found:
+            raise LedgerRefused(f"the moot has no motion {id}")
+        return found[0]
+
+    def weight_of(self, member: int) -> int:
+        """The weight of a member's vote."""
+        return words(self._call("weight_of", member), 1)[0]
+
+    def is_usable(self, voucher: str) -> bool:
+        """Whether a voucher that was voted for still admits a member."""
+        return words(self._call("is_usable", checksum_address(voucher)), 1) == [1]
+
+    def move(self, kind: Kind, *given: int, reasons: bytes = bytes(32)) -> int:
+        """Put something to the vote, and vote for it: its words, and the hash (32 bytes) of the reasons. Its id."""
+        padded = [*given, *(0 for _ in range(3 - len(given)))]
+        sent = self._send("move", int(kind), padded, reasons)
+        return int.from_bytes(self._event("Moved", sent).topics[1], "big")
+
+    def vote(self, motion: int, aye: bool) -> None:
+        """Vote on a motion; once and for good."""
+        self._send("vote", motion, int(aye))
+
+    def enact(self, motion: int) -> None:
+        """Have done what a motion says that has passed."""
+        self._send("enact", motion)
+
+    # ---- underneath ----------------------------------------------------------------------------------------
+
+    @property
+    def _writer(self) -> Sender:
+        if self._sender is None:
+            raise LedgerRefused("this view of the moot has no key to sign transactions with")
+        return self._sender
+
+    def _call(self, name: str, *arguments: object) -> bytes:
+        return self._chain.call(self.address, ASSEMBLY.call(name, *arguments))
+
+    def _send(self, name: str, *arguments: object) -> str:
+        return self._writer.send(self.address, ASSEMBLY.call(name, *arguments))
+
+    def _event(self, event: str, transaction: str) -> Log:
+        for log in self._writer.receipt(transaction).logs:
+            if log.topics[0] == ASSEMBLY.topics[event]:
+                return log
+        raise ChainError(f"the transaction left no event; is {self.address} an assembly?")
+
+
+@lru_cache(maxsize=32)
+def _members(start: int, living: int, data: bytes) -> tuple[Member, ...]:
+    (rows,) = answer([_MEMBER], data)
+    return tuple(
+        Member(
+            index=start + i,
+            address=account,
+            name=text(name),
+            endpoint=endpoint,
+            exchange=exchange,
+            binding=binding,
+            addresses=hints(raw),
+            main=main,
+            living=bool(living >> (start + i) & 1),
+        )
+        for i, (account, main, name, endpoint, exchange, binding, raw) in enumerate(rows)
+    )
+
+
+def _motions(data: bytes) -> tuple[Motion, ...]:
+    (rows,) = answer([_MOTION], data)
+    return tuple(
+        Motion(id, mover, Kind(kind), (a, b, c), reasons, deadline, ayes, noes, bool(done), bool(passed))
+        for id, mover, kind, a, b, c, reasons, deadline, ayes, noes, done, passed in rows
+    )
+
+
+def join_arguments(fields: JoinFields) -> tuple[object, ...]:
+    """What a member tells of itself, as the contract takes it. Raises ``LedgerRefused`` where it is too long."""
+    if not 1 <= len(fields.name.encode()) <= 64:
+        raise LedgerRefused(f"the name {fields.name!r} has {len(fields.name.encode())} bytes; use 1 to 64")
+    return fields.name, fields.endpoint, fields.exchange, fields.binding, _joined(fields.addresses)
+
+
+def _joined(addresses: Sequence[str]) -> str:
+    joined = ",".join(addresses)
+    if len(joined.encode()) > 512:
+        raise LedgerRefused(f"{len(addresses)} addresses take {len(joined.encode())} bytes; give fewer, 512 in all")
+    return joined
