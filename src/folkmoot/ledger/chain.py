@@ -7,7 +7,7 @@ embedded chain never waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from web3.providers import BaseProvider
     from web3.types import RPCResponse
 
-__all__ = ["Chain", "Log", "NodeError", "open_chain"]
+__all__ = ["Chain", "Log", "NodeError", "Placed", "open_chain"]
 
 
 class Log(NamedTuple):
@@ -35,6 +35,20 @@ class Log(NamedTuple):
     def of(cls, entry: Mapping[str, Any]) -> Log:
         """The event that a node's answer describes."""
         return cls(tuple(map(_bytes, entry["topics"])), _bytes(entry["data"]), int(entry["blockNumber"], 16))
+
+
+class Placed(NamedTuple):
+    """An event and where exactly it stands: whose it is, in which transaction, and its number within the block."""
+
+    log: Log
+    address: str
+    transaction: bytes
+    index: int
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any]) -> Placed:
+        """The event that a node's answer describes."""
+        return cls(Log.of(entry), entry["address"], _bytes(entry["transactionHash"]), int(entry["logIndex"], 16))
 
 
 class NodeError(Exception):
@@ -139,14 +153,25 @@ class Chain:
 
         Public nodes bound the span of blocks of one question, so it is asked in pieces there.
         """
+        return [Log.of(entry) for entry in self._log_entries([address], topics, first)]
+
+    def history(self, addresses: Sequence[str], first: int) -> list[Placed]:
+        """All events of these contracts from block ``first`` on, in order, each with its place."""
+        return [Placed.of(entry) for entry in self._log_entries(addresses, [], first)]
+
+    def block_time(self, number: int) -> int:
+        """The time of a block, in seconds."""
+        return int(self.rpc("eth_getBlockByNumber", hex(number), False)["timestamp"], 16)
+
+    def _log_entries(
+        self, addresses: Sequence[str], topics: Sequence[bytes | None], first: int
+    ) -> Iterator[Mapping[str, Any]]:
         last = self.head()
         span = max(last - first + 1, 1) if self.embedded else 10_000
         wanted = [None if topic is None else "0x" + topic.hex() for topic in topics]
-        found: list[Log] = []
         for start in range(first, last + 1, span):
             scope = {"fromBlock": hex(start), "toBlock": hex(min(start + span - 1, last))}
-            found += map(Log.of, self.rpc("eth_getLogs", {"address": address, "topics": wanted, **scope}))
-        return found
+            yield from self.rpc("eth_getLogs", {"address": list(addresses), "topics": wanted, **scope})
 
 
 def open_chain(url: str) -> Chain:
