@@ -43,7 +43,7 @@ class Placed(NamedTuple):
     log: Log
     address: str
     transaction: bytes
-    index: int
+    log_index: int
 
     @classmethod
     def of(cls, entry: Mapping[str, Any]) -> Placed:
