@@ -379,6 +379,9 @@ def steer(task: uint256, standing: uint256):
         stage.phase = DONE
         stage.round = max(stage.round, 1) - 1
         self._put_stage(task, stage)
+        # what was committed belongs to no round any more
+        self._rounds[task].absent = max_value(uint256)
+        self._rounds[task].fallen = max_value(uint256)
     elif standing == ADOPTED:
         if stage.phase == GATHERING:
             self._start(task, terms)
@@ -1166,6 +1169,20 @@ def condition() -> (uint256, uint256, uint256, uint256):
 
 @external
 @view
+def progress(task: uint256) -> (uint256, uint256, uint256, uint256):
+    """
+    @notice How far a task has come.
+    @param task The task.
+    @return How many of its rounds are final; how many it has; 1 if it is done; the seconds of its exchange.
+    """
+    terms: Terms = self._terms(task)
+    stage: Stage = self._stage(task)
+    done: uint256 = 1 if stage.phase == DONE else 0
+    return max(stage.round + done, 1) - 1, terms.rounds, done, terms.exchange_seconds
+
+
+@external
+@view
 def living() -> uint256:
     """
     @notice Who belongs to the moot.
@@ -1288,8 +1305,8 @@ def round_view(task: uint256) -> RoundView:
         members=slots.members,
         expected=slots.expected & self._tasks[task].granted & ~self._removed,
         dealt=self._dealt(terms, slots.expected),
-        committed=0 if slots.stage == 0 else ~slots.absent,
-        survivors=0 if slots.stage == 0 else ~slots.fallen,
+        committed=0 if stage.opened == 0 else ~slots.absent,
+        survivors=0 if stage.opened == 0 else ~slots.fallen,
         commit_deadline=stage.commit_deadline,
         closed_at=stage.closed_at,
         final_deadline=stage.final_deadline,

@@ -11,7 +11,7 @@ from pathlib import Path
 __all__ = ["CONTRACTS", "FOLDER", "artefact", "source_of"]
 
 FOLDER = Path(__file__).parent
-CONTRACTS = ("Moot", "Assembly")
+CONTRACTS = ("Moot", "Assembly", "Purse", "Points")
 
 
 def source_of(name: str) -> Path:

@@ -16,6 +16,7 @@ from folkmoot.ledger.chain import Chain, Log
 from folkmoot.ledger.interface import word, words
 from folkmoot.ledger.motions import Rules
 from folkmoot.ledger.pages import pages
+from folkmoot.ledger.purse import POINTS, PURSE, Purse
 from folkmoot.ledger.records import (
     Commit,
     Dataset,
@@ -85,12 +86,14 @@ class Moot:
         sender = Sender(reached, signer)
         # each contract names the others: where they will be follows from the founder's account and its nonce
         nonce = int(reached.rpc("eth_getTransactionCount", sender.address, "pending"), 16)
-        at = [created_address(sender.address, nonce + ahead) for ahead in range(3)]
+        at = [created_address(sender.address, nonce + ahead) for ahead in range(4)]
         arguments = join_arguments(founder)
         fixed = (name, seats, checksum_address(voucher), heritage, list(elders), at[2], list((rules or Rules()).words))
         for what, where in (
             (MOOT.deploy(at[1]), at[0]),
             (ASSEMBLY.deploy(at[0], *fixed, *arguments), at[1]),
+            (PURSE.deploy(at[0], at[1], at[3]), at[2]),
+            (POINTS.deploy(at[2]), at[3]),
         ):
             receipt = sender.receipt(sender.send(None, what))
             if receipt.contract is None or checksum_address(receipt.contract) != where:
@@ -142,12 +145,23 @@ class Moot:
         _, assembly = words(self._call("about"), 2)
         return Assembly(self._chain, checksum_address(assembly.to_bytes(32, "big")[12:]), self._sender)
 
+    @cached_property
+    def purse(self) -> Purse:
+        """The contract of its rewards."""
+        return Purse(self._chain, self.assembly.about[5], self._sender)
+
     def check_code(self) -> None:
         """Raise ``ChainError`` where a contract of the moot is not the one that this package was built with.
 
         Whoever gives a ticket chooses the contract: one that looks like a moot could decide anything.
         """
-        for contract, address in ((MOOT, self.address), (ASSEMBLY, self.assembly.address)):
+        purse = self.purse
+        for contract, address in (
+            (MOOT, self.address),
+            (ASSEMBLY, self.assembly.address),
+            (PURSE, purse.address),
+            (POINTS, purse.points),
+        ):
             if not contract.is_code(self._code(address)):
                 raise ChainError(
                     f"what stands at {address} is not the contract {contract.name} of this version; do not join: "

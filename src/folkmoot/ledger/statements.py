@@ -1,12 +1,13 @@
 """What members sign, besides transactions: EIP-712 digests, signatures, and who made them.
 
 The statements that contracts check (``Voucher`` the assembly; ``Commit``, ``Holding``, ``Opening``, ``Model`` and
-``Expulsion`` the moot) are hashed here exactly as they hash them. All their fields are one word wide, so a digest is
-three keccaks over joined words, and no general encoder is needed.
+``Expulsion`` the moot; ``Split`` the purse) are hashed here exactly as they hash them. All their fields are one word
+wide, so a digest is three keccaks over joined words, and no general encoder is needed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -29,6 +30,7 @@ __all__ = [
     "reveal_digest",
     "seeds_digest",
     "sign",
+    "split_digest",
     "voucher_digest",
 ]
 
@@ -46,6 +48,7 @@ _MODEL_TYPE = keccak(
 )
 _OPENING_TYPE = keccak(b"Opening(uint256 task,uint256 round,uint256 attempt,uint256 survivors,uint256 opened)")
 _EXPULSION_TYPE = keccak(b"Expulsion(uint256 task,uint256 member,bytes32 evidence)")
+_SPLIT_TYPE = keccak(b"Split(uint256 task,uint256 first,uint256 last,bytes32 weights)")
 _REVEAL_TYPE = keccak(b"Reveal(uint256 task,uint256 round,uint256 attempt,bytes32 salt,bytes32 root)")
 _SEEDS_TYPE = keccak(b"Seeds(uint256 task,uint256 round,uint256 attempt,uint256 survivors,bytes32 root)")
 _HALF_ORDER = 0x7FFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFF_5D576E73_57A4501D_DFE92F46_681B20A0
@@ -103,6 +106,12 @@ def opening_digest(domain: Domain, task: int, round: int, attempt: int, survivor
 def expulsion_digest(domain: Domain, task: int, member: int, evidence: bytes) -> bytes:
     """32 bytes that a member signs to say that the blob ``evidence`` proves ``member`` broke a rule of ``task``."""
     return _digest(domain, _EXPULSION_TYPE, _word(task), _word(member), _hash(evidence))
+
+
+def split_digest(domain: Domain, task: int, first: int, last: int, weights: Sequence[int]) -> bytes:
+    """32 bytes that a member signs to say that a bounty's part for these rounds goes to members by ``weights``, which
+    has one for each index; ``domain`` is the purse's."""
+    return _digest(domain, _SPLIT_TYPE, *map(_word, (task, first, last)), keccak(b"".join(map(_word, weights))))
 
 
 def reveal_digest(domain: Domain, task: int, round: int, attempt: int, salt: bytes, root: bytes) -> bytes:
