@@ -30,6 +30,7 @@ class Interface:
         self.runtime_bytes: int = artefact["runtime_bytes"]
         self.functions = {e["name"]: (keccak(_signature(e))[:4], _inputs(e)) for e in entries if _is(e, "function")}
         self.topics = {e["name"]: keccak(_signature(e)) for e in entries if _is(e, "event")}
+        self._events = {keccak(_signature(e)): e for e in entries if _is(e, "event")}
         self._constructor = next((_inputs(e) for e in entries if _is(e, "constructor")), [])
 
     def call(self, name: str, *arguments: Any) -> bytes:
@@ -40,6 +41,26 @@ class Interface:
     def deploy(self, *arguments: Any) -> bytes:
         """Initcode that deploys the contract with these constructor arguments."""
         return self.creation + encode(self._constructor, arguments)
+
+    def event(self, topics: Sequence[bytes], data: bytes) -> tuple[str, dict[str, Any]]:
+        """Name and fields of an event; addresses checksummed, strings fit to be printed, tuples as ``dict``.
+
+        Raises ``ChainError`` where it is none of this contract's.
+        """
+        entry = self._events.get(topics[0]) if topics else None
+        if entry is None:
+            raise ChainError(f"the contract {self.name} of this version has no such event; is folkmoot up to date?")
+        inputs = entry["inputs"]
+        loose = [item for item in inputs if not item["indexed"]]
+        plain = iter(answer([_type(item, strings="bytes") for item in loose], data))
+        found = iter(topics[1:])
+        try:
+            values = [
+                _plain(item, next(plain) if item in loose else answer([_type(item)], next(found))[0]) for item in inputs
+            ]
+        except StopIteration:
+            raise not_a_moot(len(data)) from None
+        return entry["name"], {item["name"]: value for item, value in zip(inputs, values, strict=True)}
 
     def is_code(self, code: bytes) -> bool:
         """Whether ``code``, found on a chain, is this contract's, whatever it was deployed with.
@@ -53,11 +74,19 @@ def _is(entry: Mapping[str, Any], kind: str) -> bool:
     return bool(entry["type"] == kind)
 
 
-def _type(item: Mapping[str, Any]) -> str:
+def _type(item: Mapping[str, Any], *, strings: str = "string") -> str:
     kind: str = item["type"]
     if not kind.startswith("tuple"):
-        return kind
-    return f"({','.join(map(_type, item['components']))}){kind.removeprefix('tuple')}"
+        return strings if kind == "string" else kind
+    return f"({','.join(_type(part, strings=strings) for part in item['components'])}){kind.removeprefix('tuple')}"
+
+
+def _plain(item: Mapping[str, Any], value: Any) -> Any:
+    if item["type"] == "string":
+        return text(value)
+    if item["type"] == "tuple":
+        return {part["name"]: _plain(part, one) for part, one in zip(item["components"], value, strict=True)}
+    return value
 
 
 def _inputs(entry: Mapping[str, Any]) -> list[str]:

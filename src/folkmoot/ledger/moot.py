@@ -12,7 +12,7 @@ from folkmoot.ledger import abi
 from folkmoot.ledger.abi import MOOT
 from folkmoot.ledger.address import checksum_address, created_address
 from folkmoot.ledger.assembly import ASSEMBLY, Assembly, join_arguments
-from folkmoot.ledger.chain import Chain, Log
+from folkmoot.ledger.chain import Chain, Log, Placed
 from folkmoot.ledger.interface import word, words
 from folkmoot.ledger.motions import Rules
 from folkmoot.ledger.pages import pages
@@ -124,6 +124,15 @@ class Moot:
     def head(self) -> int:
         """The number of the newest block: when it has not changed, nothing else has."""
         return self._chain.head()
+
+    def history(self) -> list[Placed]:
+        """Every event of the moot's contracts since its founding, in the order of the ledger, each with its place."""
+        about = self._about
+        return self._chain.history([self.address, about.assembly, about.purse], about.born)
+
+    def block_time(self, number: int) -> int:
+        """The time of a block, in seconds."""
+        return self._chain.block_time(number)
 
     # ---- members -------------------------------------------------------------------------------------------
 
