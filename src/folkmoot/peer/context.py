@@ -128,6 +128,14 @@ class PeerContext:
         """The member whose peer has this endpoint."""
         return next((m.index for m in self.members.values() if m.endpoint == endpoint), None)
 
+    def sign_commit(self, key: Key, hash: Hash) -> bytes:
+        """65 bytes: this member's signature under its commit, for somebody else to post it."""
+        return self._sign(statements.commit_digest(self._domain, *key, hash))
+
+    def check_commit(self, member: int, key: Key, hash: Hash, signature: bytes) -> None:
+        """Raise ``IntegrityError`` unless ``member`` signed that."""
+        self._check(member, statements.commit_digest(self._domain, *key, hash), signature)
+
     def sign_holding(self, key: Key, contributors: int) -> bytes:
         """65 bytes: this member's signature that it holds these contributors' shards."""
         return self._sign(statements.holding_digest(self._domain, *key, contributors))

@@ -16,6 +16,7 @@ __all__ = [
     "Agreed",
     "ByTarget",
     "Bytes32",
+    "Committal",
     "Holding",
     "Index",
     "Model",
@@ -89,6 +90,13 @@ class Shown(Message, frozen=True, kw_only=True):
     def reveal(self) -> Reveal:
         """The reveal."""
         return Reveal(self.salt, self.shards)
+
+
+class Committal(_About, frozen=True, kw_only=True):
+    """The sender's commit, signed, for the receiver to put on the ledger with others'. Answered by ``Ack``."""
+
+    hash: Bytes32
+    signature: Signature
 
 
 class Holding(_About, frozen=True, kw_only=True):
@@ -196,6 +204,7 @@ RoundMessage = (
     Push
     | Pull
     | Shown
+    | Committal
     | Holding
     | Seeds
     | SeedsWanted

@@ -22,6 +22,7 @@ from folkmoot.peer.exchange import Exchange
 from folkmoot.peer.messages import (
     Accusation,
     Ack,
+    Committal,
     Holding,
     Model,
     Opening,
@@ -103,7 +104,7 @@ class TaskSession:
         exchange = self._exchange = Exchange(self._peer, self._machine, self.feed, self._accuse)
         unmasking = self._unmasking = Unmasking(self._peer, self._machine, exchange, self.feed, self._accuse)
         self._tribunal = Tribunal(self.record.id, self._peer, self._machine, exchange)
-        voice = Voice(self._peer, self.feed, self.refresh)
+        voice = self._voice = Voice(self._peer, self.feed, self.refresh)
         self._works = {
             ev.Open: self._do_open,
             ev.Train: self._do_train,
@@ -194,6 +195,7 @@ class TaskSession:
         left to spend under it."""
         grant = await self._peer.ledger(self._peer.moot.grant_of, self.record.id, self._peer.index)
         if grant is None:
+            self.spawn(self._compute.see(None))
             return None
         dataset = grant.dataset
         try:
@@ -207,6 +209,7 @@ class TaskSession:
                 f"task {self.record.id} may use dataset {dataset}, and {where} does not say where it is"
             )
             return None
+        self.spawn(self._compute.see(path))
         return (dataset, path) if self._spending.allows(grant, path, key) else None
 
     def _show(self, view: RoundView) -> None:
@@ -381,10 +384,14 @@ class TaskSession:
             if self._machine is None:
                 return Unavailable("that task is not open here yet")
             return await self._tribunal.judge(message, await body.read(EVIDENCE_LIMIT))
-        if not isinstance(message, Push | Pull | Holding | Seeds | SeedsWanted | Opening | Sums | Model):
+        if not isinstance(message, Committal | Push | Pull | Holding | Seeds | SeedsWanted | Opening | Sums | Model):
             raise ProtocolError(f"{type(message).__name__} is an answer, not a request")
         if not await self._present(message.key):
             return Unavailable("not at that attempt here")
+        if isinstance(message, Committal):
+            self._peer.check_commit(member, message.key, message.hash, message.signature)
+            self.spawn(self._voice.collecting.take(member, message.key, message.hash, message.signature))
+            return Ack()
         if isinstance(message, Push):
             if not await self._may_reveal(message.key):
                 return Unavailable("commits are not closed here")

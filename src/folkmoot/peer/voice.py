@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 from folkmoot.errors import LedgerRefused
+from folkmoot.peer.collecting import Collecting
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.messages import Holding, Model, Opening, Sums, bitmap
 from folkmoot.round import events as ev
@@ -23,12 +24,16 @@ class Voice:
         self._peer = peer
         self._feed = feed
         self._refresh = refresh
+        self.collecting = Collecting(peer, refresh)
 
     # ---- on the ledger ---------------------------------------------------------------------------------------
 
     async def commit(self, action: ev.PostCommit) -> None:
-        """Bind this member to its contribution."""
-        await self._post(action.key.task, self._peer.moot.commit, *action.key, action.hash)
+        """Bind this member to its contribution; together with others where a transaction costs something."""
+        if self._peer.moot.embedded:
+            await self._post(action.key.task, self._peer.moot.commit, *action.key, action.hash)
+        else:
+            await self.collecting.commit(action.key, action.hash)
 
     async def attend(self, action: ev.Attend) -> None:
         """Ask to be waited for."""
