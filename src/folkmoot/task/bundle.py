@@ -10,14 +10,14 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from folkmoot.errors import ProtocolError, TaskError
 
-__all__ = ["BUNDLE_LIMIT", "TASK_FILE", "make_bundle", "read_bundle"]
+__all__ = ["BUNDLE_LIMIT", "TASK_FILE", "make_bundle", "pack_bundle", "read_bundle"]
 
 BUNDLE_LIMIT = 16 << 20
 """Bytes of a bundle, at most."""
@@ -46,10 +46,15 @@ def make_bundle(path: Path | str, limit: int = BUNDLE_LIMIT) -> bytes:
         _check_names([name for name, _ in pairs])
     except ValueError as error:
         raise TaskError(f"{root} cannot be bundled: {error}.") from None
-    bundle = _MAGIC + msgspec.msgpack.encode(pairs)
+    bundle = pack_bundle(dict(pairs))
     if len(bundle) > limit:
         raise TaskError(_too_large(root, limit))
     return bundle
+
+
+def pack_bundle(files: Mapping[str, bytes]) -> bytes:
+    """The bundle of files by name, which are as `read_bundle` gives them."""
+    return _MAGIC + msgspec.msgpack.encode(sorted(files.items()))
 
 
 def read_bundle(bundle: bytes, limit: int = BUNDLE_LIMIT) -> dict[str, bytes]:

@@ -21,11 +21,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
+
 from folkmoot.digest import blob_hash
 from folkmoot.errors import FolkmootError, TaskError
 from folkmoot.task.bundle import TASK_FILE, read_bundle
+from folkmoot.task.pin import Pin, pin_of
 from folkmoot.task.policy import Policy
-from folkmoot.task.protocol import Task
+from folkmoot.task.protocol import State, Task
 
 __all__ = ["load_task", "task_error"]
 
@@ -53,7 +56,26 @@ def load_task(bundle: bytes, workdir: Path | None = None) -> Task:
         module = importlib.import_module(f"{package}.{TASK_FILE.removesuffix('.py')}")
     except (Exception, SystemExit) as error:
         raise task_error("does not load", error) from error
-    return _checked(module)
+    task, pin = _checked(module), pin_of(files)
+    return task if pin is None else _continued(task, pin)
+
+
+def _continued(task: Task, pin: Pin) -> Task:
+    """The task, with the pin's rounds and without a first state of its own."""
+
+    def init() -> State:
+        raise TaskError(
+            f"The task continues task {pin.task} and starts from its model {pin.model[:12]}, not from init."
+        )
+
+    terms = {**msgspec.structs.asdict(task.policy), "rounds": pin.rounds, "start_members": pin.start_members}
+    try:
+        policy = Policy(**terms)
+        object.__setattr__(task, "policy", policy)
+        object.__setattr__(task, "init", init)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise TaskError(f"The task cannot be continued with {pin.rounds} rounds: {error}.") from None
+    return task
 
 
 def task_error(doing: str, error: BaseException) -> TaskError:
