@@ -7,8 +7,8 @@
 @notice The members of one moot, how newcomers come in, and what all decide together. What a motion that has
         passed says, this contract does, here or in the moot's other contract, `Moot.vy`. Nobody else can.
 @dev One member has one vote, unless a motion gives it another weight. A vote is cast once and stands. A motion
-     has passed when those for it outweigh its threshold among all members there are at that moment, so nothing
-     that comes later in its window can change the outcome of one that has, save that members leave.
+     has passed when those for it outweigh its threshold among all members there are. That is counted when it is
+     enacted, so one that has passed should be enacted before members, weights or rules change.
      A set of members is a bitmap, as in `Moot.vy`. Only opcodes of London are used.
 """
 
@@ -92,7 +92,7 @@ struct Motion:
     passed: uint256
 
 
-# from the low end: mover 8 bits, kind 8, deadline 64, done 1
+# from the low end: mover 8 bits, kind 8, deadline 64, done 1, then from bit 88 the window it was moved with
 struct MotionSlots:
     words: uint256[3]
     text: bytes32
@@ -109,7 +109,7 @@ HERITAGE: immutable(bytes32)
 PURSE: immutable(address)
 
 _profiles: HashMap[uint256, Profile]
-_taken: HashMap[bytes32, bool]  # names (hashed), endpoints and exchange keys ever in use
+_owner: HashMap[bytes32, uint256]  # index + 1 of whose a name (hashed), endpoint or exchange key ever was
 _usable: HashMap[address, bool]
 
 _rules: uint256  # percent for ordinary motions 8 bits, for grave ones 8, window in seconds above
@@ -268,7 +268,7 @@ def _enter(
     addresses: String[512],
 ):
     assert len(name) > 0, "member has no name"
-    self._take(keccak256(name), "name is taken")
+    self._take(index, keccak256(name), "name is taken")
     self._profiles[index].name = name
     self._profiles[index].addresses = addresses
     self._put_keys(index, endpoint, exchange, binding)
@@ -282,17 +282,18 @@ def _put_keys(index: uint256, endpoint: bytes32, exchange: bytes32, binding: Byt
     # the kinds share one map: none can be mistaken for another, each being a hash or a public key
     assert len(binding) == 64, "binding is not 64 bytes"
     assert endpoint != empty(bytes32) and exchange != empty(bytes32), "key is empty"
-    self._take(endpoint, "endpoint is taken")
-    self._take(exchange, "exchange key is taken")
+    self._take(index, endpoint, "endpoint is taken")
+    self._take(index, exchange, "exchange key is taken")
     self._profiles[index].endpoint = endpoint
     self._profiles[index].exchange = exchange
     self._profiles[index].binding = binding
 
 
 @internal
-def _take(token: bytes32, reason: String[32]):
-    assert not self._taken[token], reason
-    self._taken[token] = True
+def _take(index: uint256, token: bytes32, reason: String[32]):
+    owner: uint256 = self._owner[token]
+    assert owner == 0 or owner == index + 1, reason
+    self._owner[token] = index + 1
 
 
 @external
@@ -313,8 +314,8 @@ def delegate(account: address, endpoint: bytes32, exchange: bytes32, binding: By
     @notice Put another account and other keys in daily use, at once; those before count for nothing more. Only
             the sender's main account can, and it may name itself.
     @param account Signs statements and transactions from now on, but grants, votes and delegates nothing.
-    @param endpoint As in `join`, never in use before.
-    @param exchange As in `join`, never in use before.
+    @param endpoint As in `join`, never another member's.
+    @param exchange As in `join`, never another member's.
     @param binding As in `join`, by the new endpoint's key, over the new account.
     """
     index: uint256 = self._voter()
@@ -349,11 +350,12 @@ def move(kind: uint256, words: uint256[3], text: bytes32) -> uint256:
     mover: uint256 = self._voter()
     assert 0 < kind and kind <= ENDOW, "no such kind of motion"
     motion: uint256 = self._motion_count + 1
-    deadline: uint256 = block.timestamp + (self._rules >> 16)
+    window: uint256 = self._rules >> 16
+    deadline: uint256 = block.timestamp + window
     self._motion_count = motion
     self._motions[motion].words = words
     self._motions[motion].text = text
-    self._motions[motion].head = mover | (kind << 8) | (deadline << 16)
+    self._motions[motion].head = mover | (kind << 8) | (deadline << 16) | (window << 88)
     log Moved(motion=motion, mover=mover, kind=kind, words=words, text=text, deadline=deadline)
     self._motions[motion].ayes = 1 << mover
     log Voted(motion=motion, member=mover, aye=1)
@@ -389,7 +391,7 @@ def enact(motion: uint256):
     """
     head: uint256 = self._open_head(motion)
     deadline: uint256 = (head >> 16) & (2**64 - 1)
-    assert block.timestamp < deadline + (self._rules >> 16), "too late to enact it"
+    assert block.timestamp < deadline + (head >> 88), "too late to enact it"
     kind: uint256 = (head >> 8) & 255
     ayes: uint256 = self._motions[motion].ayes
     assert self._passes(kind, ayes), "it has not passed"
@@ -402,6 +404,7 @@ def enact(motion: uint256):
         self._usable[voucher] = True
     elif kind == REMOVE:
         extcall Work(MOOT).remove(words[0])
+        assert self._weight(staticcall Work(MOOT).living()) > 0, "someone must be able to vote"
     elif kind == REKEY:
         main: address = self._address(words[1])
         extcall Work(MOOT).use(words[0], main, main)
@@ -427,7 +430,7 @@ def enact(motion: uint256):
 def _open_head(motion: uint256) -> uint256:
     head: uint256 = self._motions[motion].head
     assert head != 0, "no such motion"
-    assert head >> 80 == 0, "already enacted"
+    assert (head >> 80) & 1 == 0, "already enacted"
     return head
 
 
@@ -578,7 +581,7 @@ def motions(start: uint256) -> DynArray[Motion, PAGE]:
                 deadline=(slots.head >> 16) & (2**64 - 1),
                 ayes=slots.ayes,
                 noes=slots.noes,
-                done=slots.head >> 80,
+                done=(slots.head >> 80) & 1,
                 passed=1 if self._passes(kind, slots.ayes) else 0,
             )
         )

@@ -385,8 +385,11 @@ def steer(task: uint256, standing: uint256):
     elif standing == ADOPTED:
         if stage.phase == GATHERING:
             self._start(task, terms)
-        elif stage.phase == COMMIT and not self._is_closed(task, stage, terms):
-            # what passed of its window while nothing could be committed is not to count
+        elif stage.phase == COMMIT and (
+            not self._is_closed(task, stage, terms) or self._rounds[task].members & self._removed != 0
+        ):
+            # what passed of its window while nothing could be committed is not to count; and commits that are closed
+            # may wait for the word of more removed members than a quorum can do without
             self._again(task, stage, self._rounds[task].expected, terms)
 
 
@@ -521,13 +524,15 @@ def grant(task: uint256, dataset: uint256, limit: uint256, until: uint256, round
     terms: Terms = self._terms(task)
     assert 0 < dataset and dataset <= self._dataset_count, "no such dataset"
     assert self._datasets[dataset].word >> 64 == index, "not your dataset"
-    assert self._grants[task][index] == 0, "already granted"
     assert limit < 2**64, "limit out of bounds"
     assert until == 0 or (until > block.timestamp and until < 2**48), "until out of bounds"
     assert rounds <= MAX_ROUNDS, "rounds out of bounds"
     assert (self._tasks[task].barred >> index) & 1 == 0, "expelled from this task"
     stage: Stage = self._stage(task)
     assert stage.phase != DONE, "task is done"
+    if self._lapsed(task, 1 << index, stage.round) != 0:
+        self._withdraw(task, index)
+    assert self._grants[task][index] == 0, "already granted"
     last: uint256 = 0
     if rounds > 0:
         last = max(stage.round, 1) + rounds - 1
@@ -546,6 +551,7 @@ def grant(task: uint256, dataset: uint256, limit: uint256, until: uint256, round
 @internal
 def _start(task: uint256, terms: Terms):
     granted: uint256 = self._tasks[task].granted & self._living()
+    granted &= ~self._lapsed(task, granted, 1)
     if self._count(granted) >= terms.start_members:
         self._open(task, 1, 0, self._tasks[task].genesis, granted, terms)
 
@@ -891,6 +897,8 @@ def _open(
         opened=block.number,
     )
     self._rounds[task].parent = parent
+    self._rounds[task].absent = max_value(uint256)
+    self._rounds[task].fallen = max_value(uint256)
     if self._roll >= MOVED:
         # the round before was the last
         stage.phase = DONE
@@ -900,8 +908,6 @@ def _open(
     self._tasks[task].coming = 0
     self._rounds[task].members = members
     self._rounds[task].expected = awaited
-    self._rounds[task].absent = max_value(uint256)
-    self._rounds[task].fallen = max_value(uint256)
     self._put_stage(task, stage)
 
 
