@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from folkmoot.cli import datasets, demo, history, members, privacy, running, tasks
+from folkmoot.cli import datasets, demo, governing, history, members, privacy, running, tasks
 from folkmoot.errors import FolkmootError
 
 __all__ = ["app", "main"]
@@ -30,6 +30,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
     "Members": [members.new, members.join, members.invite, members.members],
     "Keys": [members.id_, members.backup, members.restore],
     "Data and tasks": [tasks.propose, tasks.tasks, tasks.review, tasks.grant, tasks.revoke, privacy.privacy],
+    "Deciding together": [governing.motions, governing.vote, governing.enact],
     "Running": [running.run, running.status],
     "What came of it": [history.log, history.verify, history.export],
 }
@@ -38,6 +39,8 @@ for _panel, _commands in _PANELS.items():
         app.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
     if _panel == "Data and tasks":
         app.add_typer(datasets.app, name="data", rich_help_panel=_panel)
+    if _panel == "Deciding together":
+        app.add_typer(governing.mover, name="move", rich_help_panel=_panel)
 
 
 def _version(wanted: bool) -> None:

@@ -21,6 +21,14 @@ def add(
         str, typer.Option(metavar="N|auto", help="Records to tell the others; auto counts lines, to two digits.")
     ] = "auto",
     description: Annotated[str, typer.Option(help="A sentence about it; only its hash goes on the ledger.")] = "",
+    schema: Annotated[
+        Path | None,
+        typer.Option(help="A file on what its records look like; its hash goes on the ledger.", dir_okay=False),
+    ] = None,
+    terms: Annotated[
+        Path | None,
+        typer.Option(help="A file with what you ask of whoever trains on it; likewise.", dir_okay=False),
+    ] = None,
     task: Annotated[
         Path | None, typer.Option(help="A task file to try it with first.", exists=True, show_default=False)
     ] = None,
@@ -34,7 +42,8 @@ def add(
     peer = Home.open(home)
     if task is not None:
         _try(task, path)
-    dataset = add_dataset(peer, path, count_records(path) if records == "auto" else _number(records), description)
+    known = count_records(path) if records == "auto" else _number(records)
+    dataset = add_dataset(peer, path, known, description, schema=schema, terms=terms)
     if json:
         show_json(dataset)
     else:

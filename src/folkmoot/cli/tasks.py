@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from folkmoot.cli.privacy import promises
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, short, show_json, show_table
+
+if TYPE_CHECKING:
+    from folkmoot.ledger.records import RoundView, TaskRecord
 
 __all__ = ["TaskArgument", "grant", "propose", "review", "revoke", "tasks"]
 
@@ -58,7 +62,7 @@ def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
             (
                 task.id,
                 names[task.proposer],
-                view.phase.name.lower(),
+                _phase(task, view),
                 view.round,
                 task.rounds,
                 ", ".join(names[i] for i in members_of(task.granted)),
@@ -69,25 +73,41 @@ def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     )
 
 
-def review(task: TaskArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
-    """Print the code that would run on your data, exactly as its hash on the ledger pins it."""
+def review(
+    task: TaskArgument,
+    full: Annotated[bool, typer.Option("--full", help="All of it, whatever was reviewed before.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Print the code that would run on your data, exactly as its hash on the ledger pins it.
+
+    Where you have reviewed a version of it before, what differs from that one.
+    """
+    from folkmoot.peer import reviewing
     from folkmoot.peer.home import Home
     from folkmoot.peer.offering import bundle_of
     from folkmoot.task import read_bundle
 
     peer = Home.open(home)
     record = peer.moot().task(task)
-    files = read_bundle(bundle_of(peer, record))
+    files = {k: v.decode(errors="replace") for k, v in read_bundle(bundle_of(peer, record)).items()}
+    before = None if full else reviewing.closest(peer, record.bundle, files)
     if json:
-        show_json({"task": record, "files": {k: v.decode(errors="replace") for k, v in files.items()}})
-        return
-    print(
-        f"# task {record.id}, bundle {record.bundle.hex()}\n"
-        f"# {record.rounds} rounds, at least {record.min_members} members in each, starts with {record.start_members}"
-    )
-    for name, content in files.items():
-        print(f"\n# ---- {name} ----\n")
-        _show_code(name, content.decode(errors="replace"))
+        show_json({"task": record, "files": files, "reviewed_before": before and before[0]})
+    else:
+        print(
+            f"# task {record.id}, bundle {record.bundle.hex()}, {record.standing.name.lower()}\n"
+            f"# {record.rounds} rounds, at least {record.min_members} members in each, starts with"
+            f" {record.start_members}"
+        )
+        if before is None:
+            for name, content in files.items():
+                print(f"\n# ---- {name} ----\n")
+                _show_code(name, content)
+        else:
+            print(f"# compared with bundle {before[0].hex()}, which you reviewed before; all of it: --full\n")
+            _show_code("changes.diff", reviewing.difference(before[1], files) or "nothing differs\n")
+    reviewing.remember(peer, record.bundle)
 
 
 def grant(
@@ -97,22 +117,42 @@ def grant(
         float | None,
         typer.Option(help="What the task may spend of the dataset's privacy; your peer sits out what exceeds it."),
     ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(help="When the consent ends by itself, local time.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
+    ] = None,
+    max_rounds: Annotated[
+        int, typer.Option(help="For how many rounds it is, the one being made included; 0: all.", min=0)
+    ] = 0,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Consent that one dataset of yours serves one task, until you revoke it."""
+    """Consent that one dataset of yours serves one task, until it ends or you revoke it.
+
+    It counts as your vote to adopt the task, too, where that is still open.
+    """
     from folkmoot.errors import LocalError
+    from folkmoot.peer import governing
     from folkmoot.peer.home import Home
+    from folkmoot.peer.reviewing import was_reviewed
 
     peer = Home.open(home)
     moot = peer.moot()
     record = moot.task(task)
     if dataset not in peer.data():
         raise LocalError(f"dataset {dataset} is not one that this home knows; see: folkmoot data list")
-    moot.grant(task, dataset, epsilon)
+    ends = None if until is None else int(until.timestamp())
+    moot.grant(task, dataset, epsilon, until=ends, rounds=max_rounds)
+    motion, me = governing.adoption_of(moot, task), moot.me()
+    if motion is not None and me is not None and not (motion.ayes | motion.noes) >> me.index & 1:
+        motion = governing.vote(moot, motion.id)
     granted = moot.task(task).granted.bit_count()
     print(f"granted: dataset {dataset} serves task {task}, bundle {record.bundle.hex()}")
     if epsilon is not None:
         print(f"at most an epsilon of {epsilon:g}; see what is spent: folkmoot privacy {task}")
+    if not was_reviewed(peer, record.bundle):
+        print(f"you have not read this code here; see what runs on your data: folkmoot review {task}")
+    if motion is not None and not motion.done:
+        print(f"the moot has not adopted the task yet: {motion.ayes.bit_count()} of {moot.member_count()} are for it")
     if granted < record.start_members:
         print(f"{granted} of the {record.start_members} grants it starts with are there")
 
@@ -124,6 +164,14 @@ def revoke(task: TaskArgument, home: HomeOption = DEFAULT_HOME) -> None:
     moot = Home.open(home).moot()
     moot.revoke(task)
     print(f"revoked: no dataset of yours serves task {task}")
+
+
+def _phase(task: TaskRecord, view: RoundView) -> str:
+    """Where a task stands, in a word."""
+    from folkmoot.ledger.records import Phase, Standing
+
+    as_it_goes = task.standing is Standing.ADOPTED or (view.phase is Phase.DONE and task.standing is Standing.PAUSED)
+    return (view.phase if as_it_goes else task.standing).name.lower()
 
 
 def _show_code(name: str, code: str) -> None:

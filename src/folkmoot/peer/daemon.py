@@ -15,7 +15,9 @@ from typing import Any
 
 import msgspec
 
+from folkmoot.digest import Hash
 from folkmoot.errors import FolkmootError, LocalError, NetworkError
+from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import Member, Standing, TaskRecord
 from folkmoot.network import BlobMessage, BodyReader, Message, Node, Reply, serve_blobs
 from folkmoot.peer import governing
@@ -26,6 +28,7 @@ from folkmoot.peer.identity import check_binding
 from folkmoot.peer.log import Log
 from folkmoot.peer.messages import RoundMessage, Unavailable
 from folkmoot.peer.process import keep_buffers, settle
+from folkmoot.peer.sandbox import choose, put_on_record
 from folkmoot.peer.session import TaskSession
 from folkmoot.peer.status import PeerStatus, TaskStatus, write_status
 from folkmoot.task.bundle import BUNDLE_LIMIT
@@ -45,6 +48,8 @@ HINTS = 512
 """Bytes of addresses, joined by commas, that the ledger takes."""
 STATUS = 0.25
 TIDY = 1.0
+TEXT_LIMIT = 1 << 20
+"""Bytes of the reasons for a motion, or of the account of a moot that moves."""
 OTHERS_ENACT = 10.0
 """Seconds until others enact a motion that its mover has not."""
 RETRY_TASK = 5.0
@@ -74,10 +79,11 @@ class Daemon:
         self._refused: dict[int, _Refused] = {}
         self._stop = asyncio.Event()
         self._status = PeerStatus(name=home.config.name, pid=os.getpid(), endpoint=self._node.id.hex())
+        self._status.sandbox = choose(home.config).kind
         self._bindings: dict[tuple[object, ...], bool] = {}
         """Which bindings hold; a signature is checked once."""
-        self._offers: set[int] = set()
-        """Tasks whose code is being fetched for review."""
+        self._wanted: set[Hash] = set()
+        """Blobs that are being fetched for people to read."""
         self._fetches: set[asyncio.Task[None]] = set()
         self._passed: dict[int, float] = {}
         """When this peer first saw a motion as passed."""
@@ -95,10 +101,17 @@ class Daemon:
         me = self._moot.me()
         if me is None:
             raise LocalError(f"{self.home.config.name} is not a member of this moot yet; folkmoot join TICKET first")
+        if me.address != self.home.identity.account.address:
+            raise LocalError(
+                f"this home holds the main key of {me.name}, and other keys are in daily use: run the peer with those,"
+                " or take them back (folkmoot delegate --back)"
+            )
         self._status.member = me.index
         await self._node.start(self.home.config.bind, self.home.config.relays or None)
         log = Log(self.home.log_file)
         peer = self._peer = PeerContext(self.home, self._moot, self._node, me.index, log, embedded=self._embedded)
+        put_on_record(peer)
+        peer.store.reclaim()
         asyncio.get_running_loop().set_exception_handler(self._stray)
         self._backfill = Backfill(peer)
         self._blobs = serve_blobs(peer.store)
@@ -203,6 +216,9 @@ class Daemon:
     async def _enact(self) -> None:
         """Have done what has passed: the mover's peer at once, the others when it has not after a while."""
         for motion in await self._peer.ledger(governing.pending, self._moot):
+            self._want(motion.text, TEXT_LIMIT)
+            if motion.kind is Kind.RETIRE:
+                self._want(motion.words[2].to_bytes(32, "big"), TEXT_LIMIT)
             since = self._passed.setdefault(motion.id, time.monotonic()) if motion.passed else math.inf
             if motion.mover == self._peer.index or time.monotonic() > since + OTHERS_ENACT:
                 await self._peer.post(governing.enact, self._moot, motion.id)
@@ -215,7 +231,7 @@ class Daemon:
 
     def _consider(self, record: TaskRecord) -> None:
         if record.standing is Standing.PROPOSED:
-            self._offered(record)
+            self._want(record.bundle, BUNDLE_LIMIT)
             return
         refused = self._refused.get(record.id)
         if record.id in self._sessions or (refused is not None and time.monotonic() < refused.again):
@@ -226,19 +242,19 @@ class Daemon:
             session.status.reason = refused.status.reason
         session.spawn(self._start(session))
 
-    def _offered(self, record: TaskRecord) -> None:
-        """Have the code of a task that is not adopted yet, for ``folkmoot review``; nothing of it runs."""
-        if record.id in self._offers or self._peer.store.has(record.bundle):
+    def _want(self, name: Hash, limit: int) -> None:
+        """Have what people are to read before they vote or grant: code, reasons. Nothing of it runs."""
+        if name in self._wanted or not any(name) or self._peer.store.has(name):
             return
-        self._offers.add(record.id)
+        self._wanted.add(name)
 
         async def fetch() -> None:
             try:
-                await self._peer.fetch(record.bundle, BUNDLE_LIMIT)
+                await self._peer.fetch(name, limit)
             except NetworkError as error:
-                self._peer.log("unreachable", task=record.id, error=str(error))
+                self._peer.log("unreachable", blob=name.hex(), error=str(error))
             finally:
-                self._offers.discard(record.id)
+                self._wanted.discard(name)
 
         job = asyncio.create_task(fetch())
         self._fetches.add(job)

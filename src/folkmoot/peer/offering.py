@@ -34,11 +34,19 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     salt: str
 
 
-def add_dataset(home: Home, path: Path, records: int, description: str = "") -> Dataset:
+def add_dataset(
+    home: Home,
+    path: Path,
+    records: int,
+    description: str = "",
+    *,
+    schema: Path | None = None,
+    terms: Path | None = None,
+) -> Dataset:
     """Describe the dataset at ``path`` on the ledger, and remember in ``home`` where it lies.
 
-    The ledger gets the number of records as given, and a hash; the card behind the hash is kept in
-    ``home/cards``.
+    The ledger gets the number of records as given, and hashes: of the card, of what the records look like (the file
+    ``schema``) and of what its owner asks for (the file ``terms``). What is behind them is kept in ``home/cards``.
     """
     if not path.exists():
         raise DataError(f"{path} does not exist; name the dataset's file or folder")
@@ -48,9 +56,23 @@ def add_dataset(home: Home, path: Path, records: int, description: str = "") -> 
     digest = blob_hash(card)
     replace(folder / f"{digest.hex()}.json", card, mode=0o600)
     moot = home.moot()
-    id = moot.describe(digest, records)
+    hashes = {"schema": _kept(folder, schema), "conditions": _kept(folder, terms)}
+    id = moot.describe(digest, records, **hashes)
     home.add_data(id, path)
     return moot.dataset(id)
+
+
+def _kept(folder: Path, file: Path | None) -> bytes:
+    """The hash of a file of which a copy is kept beside the cards; zeros for none."""
+    if file is None:
+        return bytes(32)
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}") from None
+    digest = blob_hash(content)
+    replace(folder / f"{digest.hex()}{file.suffix}", content, mode=0o600)
+    return digest
 
 
 def count_records(path: Path) -> int:

@@ -1,0 +1,273 @@
+"""Verbs about what members decide together: put something to the vote, vote, have it done."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, show_json, show_table
+
+if TYPE_CHECKING:
+    from folkmoot.ledger import Moot
+    from folkmoot.ledger.motions import Kind, Motion
+    from folkmoot.peer.home import Home
+
+__all__ = ["enact", "motions", "mover", "vote"]
+
+mover = typer.Typer(help="Put something to the vote; your own vote is for it.", no_args_is_help=True)
+
+TaskWord = Annotated[int, typer.Argument(help="Id of the task; see folkmoot tasks.", min=1)]
+MemberWord = Annotated[str, typer.Argument(help="Name or number of the member; see folkmoot members.")]
+MotionWord = Annotated[int, typer.Argument(help="Id of the motion; see folkmoot motions.", min=1)]
+Because = Annotated[str, typer.Option("--because", help="Your reasons; only their hash goes on the ledger.")]
+
+
+def motions(
+    all_: Annotated[bool, typer.Option("--all", help="Those enacted and lapsed too.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """List what is put to the vote, and how the votes stand."""
+    from folkmoot.ledger.motions import sentence
+    from folkmoot.ledger.records import members_of
+    from folkmoot.peer.home import Home
+
+    peer = Home.open(home)
+    moot = peer.moot()
+    names = {m.index: m.name for m in moot.members()}
+    rules, now = moot.assembly.rules(), moot.now()
+    rows = [(m, m.state(now, rules.window)) for m in moot.assembly.motions()]
+    rows = [(m, state) for m, state in rows if all_ or state in ("open", "passed")]
+    if json:
+        told = [{"motion": m, "asks": sentence(m, names), "state": s, "reasons": _reasons(peer, m)} for m, s in rows]
+        show_json({"rules": rules, "motions": told})
+        return
+    show_table(
+        ("motion", "asks to", "moved by", "for", "against", "needs over", "until", "state", "because"),
+        (
+            (
+                m.id,
+                sentence(m, names),
+                names[m.mover],
+                ", ".join(names[i] for i in members_of(m.ayes)),
+                ", ".join(names[i] for i in members_of(m.noes)),
+                f"{rules.grave if m.kind.grave else rules.ordinary}%",
+                time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(m.deadline)),
+                state,
+                _reasons(peer, m),
+            )
+            for m, state in rows
+        ),
+    )
+
+
+def vote(
+    motion: MotionWord,
+    against: Annotated[bool, typer.Option("--against", "--no", help="Vote against it.")] = False,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Vote on a motion, once and for good; with the vote that makes it pass, it is done at once."""
+    from folkmoot.peer import governing
+    from folkmoot.peer.home import Home
+
+    peer = Home.open(home)
+    moot = peer.moot()
+    _tell(moot, governing.vote(moot, motion, not against), json)
+
+
+def enact(motion: MotionWord, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Have done what a motion says that has passed. Running peers do it by themselves after a while."""
+    from folkmoot.errors import LedgerRefused
+    from folkmoot.peer import governing
+    from folkmoot.peer.home import Home
+
+    moot = Home.open(home).moot()
+    found = governing.enact(moot, motion)
+    if not found.done:
+        raise LedgerRefused(f"motion {motion} has not passed: see folkmoot motions")
+    _tell(moot, found, json)
+
+
+@mover.command("adopt")
+def adopt(task: TaskWord, because: Because = "", home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """That a task is the moot's: it starts once enough members grant. Proposing a task moves this by itself."""
+    from folkmoot.ledger.records import Standing
+
+    _steer(task, Standing.ADOPTED, because, home, json)
+
+
+@mover.command("pause")
+def pause(task: TaskWord, because: Because = "", home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """That nobody commits to a task until it is resumed; a round that has its commits goes on."""
+    from folkmoot.ledger.records import Standing
+
+    _steer(task, Standing.PAUSED, because, home, json)
+
+
+@mover.command("resume")
+def resume(task: TaskWord, because: Because = "", home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """That a paused task goes on."""
+    from folkmoot.ledger.records import Standing
+
+    _steer(task, Standing.ADOPTED, because, home, json)
+
+
+@mover.command("stop")
+def stop(task: TaskWord, because: Because = "", home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """That a task ends with its last final round, for good."""
+    from folkmoot.ledger.records import Standing
+
+    _steer(task, Standing.STOPPED, because, home, json)
+
+
+@mover.command("remove")
+def remove(
+    member: MemberWord, because: Because = "", home: HomeOption = DEFAULT_HOME, json: JsonOption = False
+) -> None:
+    """That a member leaves the moot: it is out from the next round on. Needs the larger majority."""
+    from folkmoot.ledger.motions import Kind
+
+    _move(home, Kind.REMOVE, (member,), because, json)
+
+
+@mover.command("rekey")
+def rekey(
+    member: MemberWord,
+    account: Annotated[str, typer.Argument(help="Its new main account; folkmoot id shows it.")],
+    because: Because = "",
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """That a member which lost its keys gets another main account. Needs the larger majority."""
+    from folkmoot.errors import LocalError
+    from folkmoot.ledger.address import checksum_address
+    from folkmoot.ledger.motions import Kind
+
+    try:
+        address = int(checksum_address(account), 16)
+    except ValueError as error:
+        raise LocalError(str(error)) from None
+    _move(home, Kind.REKEY, (member, address), because, json)
+
+
+@mover.command("limits")
+def limits(
+    min_members: Annotated[int, typer.Option(help="Fewest members of each round of a task.", min=0, max=256)] = 0,
+    secret: Annotated[bool, typer.Option("--secret", help="Tasks must keep contributions secret.")] = False,
+    because: Because = "",
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """What every task proposed from then on must at least promise."""
+    from folkmoot.ledger.motions import Kind
+
+    _move(home, Kind.BOUND, (min_members, int(secret)), because, json)
+
+
+@mover.command("weigh")
+def weigh(
+    member: MemberWord,
+    weight: Annotated[int, typer.Argument(help="The weight of its vote; 1 at first.", min=0, max=1_000_000)],
+    because: Because = "",
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """That a member's vote weighs more or less than one. Needs the larger majority."""
+    from folkmoot.ledger.motions import Kind
+
+    _move(home, Kind.WEIGH, (member, weight), because, json)
+
+
+@mover.command("rules")
+def rules(
+    ordinary: Annotated[int | None, typer.Option(help="Percent that ordinary motions must exceed.")] = None,
+    grave: Annotated[int | None, typer.Option(help="Percent that grave ones must exceed.")] = None,
+    window: Annotated[int | None, typer.Option(help="Seconds in which votes count.")] = None,
+    because: Because = "",
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """How motions pass from then on; what is not given stays. Needs the larger majority as it is now."""
+    from folkmoot.errors import LocalError
+    from folkmoot.ledger.motions import Kind, Rules
+    from folkmoot.peer.home import Home
+
+    old = Home.open(home).moot().assembly.rules()
+    new = Rules(ordinary or old.ordinary, grave or old.grave, window or old.window)
+    if not (50 <= new.ordinary <= new.grave < 100 and 10 <= new.window <= 90 * 86_400):
+        raise LocalError("percents go from 50 to 99, the grave one no smaller; the window from 10 s to 90 days")
+    _move(home, Kind.RULES, new.words, because, json)
+
+
+@mover.command("endow")
+def endow(
+    task: TaskWord,
+    points: Annotated[int, typer.Argument(help="How many points are made for its bounty.", min=1)],
+    because: Because = "",
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """That points of the moot's own are made as a task's bounty; see folkmoot rewards."""
+    from folkmoot.ledger.motions import Kind
+
+    _move(home, Kind.ENDOW, (task, points), because, json)
+
+
+def _steer(task: int, standing: int, because: str, home: Path, json: bool) -> None:
+    from folkmoot.ledger.motions import Kind
+
+    _move(home, Kind.STEER, (task, int(standing)), because, json)
+
+
+def _move(home: Path, kind: Kind, words: tuple[str | int, ...], because: str, json: bool) -> None:
+    from folkmoot.ledger.motions import Kind
+    from folkmoot.peer import governing
+    from folkmoot.peer.home import Home
+
+    peer = Home.open(home)
+    moot = peer.moot()
+    if kind in (Kind.STEER, Kind.ENDOW):
+        moot.task(int(words[0]))  # says so when there is none
+    numbers = [word if isinstance(word, int) else _member(moot, word) for word in words]
+    reasons = peer.store().put(because.encode(), durable=True) if because else bytes(32)
+    _tell(moot, governing.move(moot, kind, *numbers, reasons=reasons), json)
+
+
+def _member(moot: Moot, word: str) -> int:
+    from folkmoot.errors import LocalError
+
+    known = {m.name: m.index for m in moot.members() if m.living}
+    if word in known:
+        return known[word]
+    if word.isdigit() and int(word) in known.values():
+        return int(word)
+    raise LocalError(f"the moot has no member {word!r}; its members are {', '.join(known)}")
+
+
+def _reasons(peer: Home, motion: Motion) -> str:
+    if not any(motion.text):
+        return ""
+    store = peer.store()
+    if not store.has(motion.text):
+        return f"(reasons {motion.text.hex()[:12]} are not here yet)"
+    return store.get(motion.text)[:2_000].decode(errors="replace")
+
+
+def _tell(moot: Moot, motion: Motion, json: bool) -> None:
+    from folkmoot.ledger.motions import sentence
+
+    names = {m.index: m.name for m in moot.members()}
+    rules = moot.assembly.rules()
+    state = motion.state(moot.now(), rules.window)
+    if json:
+        show_json({"motion": motion, "asks": sentence(motion, names), "state": state})
+        return
+    print(f"motion {motion.id}, to {sentence(motion, names)}: {state}")
+    if state == "open":
+        needed = rules.grave if motion.kind.grave else rules.ordinary
+        print(f"{motion.ayes.bit_count()} of {moot.member_count()} are for it; it passes with more than {needed}%")
+        print(f"The others run: folkmoot vote {motion.id}")
