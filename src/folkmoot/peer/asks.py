@@ -17,6 +17,7 @@ __all__ = [
     "Answer",
     "Ask",
     "Contribute",
+    "Delivery",
     "Failure",
     "Load",
     "Loaded",
@@ -85,6 +86,15 @@ class Account(msgspec.Struct, frozen=True, tag="account"):
     limit: float | None
 
 
+class Delivery(msgspec.Struct, frozen=True, tag="delivery"):
+    """A blob that was made for the answer to come: ``size`` bytes, which follow this in the pipe as they are."""
+
+    name: Hash
+    size: int
+    chunks: bytes
+    """32 bytes for each chunk: its hash."""
+
+
 class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     """The task is ready."""
 
@@ -93,27 +103,27 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
 
 
 class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
-    """``state`` is ready, and this is how contributions from it look."""
+    """``state``, delivered if it is new, is ready, and this is how contributions from it look."""
 
     state: Hash
     layout: Layout
 
 
 class Made(msgspec.Struct, frozen=True, tag="made"):
-    """The contribution's shards are in the store."""
+    """The contribution's shards are delivered."""
 
     shards: tuple[Hash, ...]
     norm: float
 
 
 class Summed(msgspec.Struct, frozen=True, tag="summed"):
-    """The sums of the shards; in the store where the round has more than one shard."""
+    """The sums of the shards; delivered where the round has more than one shard."""
 
     sums: dict[int, Hash]
 
 
 class Advanced(msgspec.Struct, frozen=True, tag="advanced"):
-    """The new state is in the store."""
+    """The new state, and the record of the sums, are delivered."""
 
     model: Hash
     aggregate: Hash

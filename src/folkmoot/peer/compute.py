@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Mapping
 
 import msgspec
 
 from folkmoot.digest import Hash
-from folkmoot.errors import TaskError
+from folkmoot.errors import LocalError, TaskError
 from folkmoot.ledger.records import TaskRecord
 from folkmoot.peer.asks import (
     Account,
@@ -24,6 +25,7 @@ from folkmoot.peer.asks import (
     SumUp,
 )
 from folkmoot.peer.context import PeerContext
+from folkmoot.peer.sandbox import Sandbox, choose
 from folkmoot.peer.workplace import Workplace
 from folkmoot.round import events as ev
 from folkmoot.round.commitment import encode_inputs
@@ -36,26 +38,36 @@ from folkmoot.task.policy import Policy
 __all__ = ["Compute"]
 
 COMPUTE_SECONDS = 600.0
+_NAME = 100
+"""Characters of a task's name, at most."""
 GRACE_SECONDS = 2.0
 """How much longer a training may take that no round waits for any more; ending it costs the warm worker."""
 
 
 class Compute:
-    """One task's computations. They raise ``TaskError`` when the task's code fails, and ``StoreError`` when the disk
-    is full."""
+    """One task's computations. They raise ``TaskError`` when the task's code fails, ``StoreError`` when the disk is
+    full, and ``LocalError`` when there is no sandbox for them."""
 
     def __init__(self, record: TaskRecord, peer: PeerContext) -> None:
         self._record = record
         self._peer = peer
-        self._workplace = Workplace(peer.store, record.bundle, peer.home.path / "worker.log")
+        home, memory = peer.home, peer.home.config.worker_memory
+        sandbox = None if choose(home.config).kind == "none" else Sandbox(home.path, memory)
+        self._workplace = Workplace(peer.store, record.bundle, home.path / "worker.log", memory, sandbox)
         self.policy: Policy | None = None
         """The task's, once it is loaded."""
+        self._path: str | None = None
         self._layout: tuple[Hash, Layout] | None = None
         self._training: tuple[Key, asyncio.Task[Made]] | None = None
+        self._summed: tuple[int, SumUp] | None = None
+        """Which start of the worker has the sums, and what they are of."""
 
     async def start(self) -> tuple[str, Policy]:
         """Load the task and check it against the ledger; its name and policy. Raises ``TaskError``."""
+        await self.see(await self._granted())
         loaded = await self._workplace.load()
+        if not (1 <= len(loaded.name) <= _NAME and loaded.name.isprintable()):
+            raise TaskError("it is refused: its name is not a line of text")
         policy, record = loaded.policy, self._record
         terms = (policy.rounds, policy.min_members, policy.start, policy.secret)
         windows = (policy.train_seconds, policy.exchange_seconds, policy.final_seconds)
@@ -67,6 +79,19 @@ class Compute:
             raise TaskError("it is refused: its first state on the ledger is not what its bundle makes")
         self.policy = policy
         return loaded.name, policy
+
+    async def see(self, path: str | None) -> None:
+        """Let the task's code see the dataset at ``path``, which is granted, or none."""
+        if path != self._path:
+            self._path = path
+            await self._workplace.show(path)
+
+    async def _granted(self) -> str | None:
+        """Path of the dataset that is granted already, so that the worker need not be started twice."""
+        grant = await self._peer.ledger(self._peer.moot.grant_of, self._record.id, self._peer.index)
+        with contextlib.suppress(LocalError):
+            return None if grant is None else self._peer.dataset_path(grant.dataset)
+        return None
 
     async def close(self) -> None:
         """End the worker."""
@@ -132,7 +157,10 @@ class Compute:
         training = asyncio.ensure_future(self._workplace.ask(ask, Made, seconds))
         self._training = mine = (key, training)
         try:
-            return await training
+            made = await training
+            if len(made.shards) != ask.shards:
+                raise TaskError(f"the worker made {len(made.shards)} shards where {ask.shards} are due")
+            return made
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -152,12 +180,18 @@ class Compute:
     async def sums(self, parent: Hash, shards: int, action: ev.Sum) -> dict[int, Hash]:
         """The sums of each of these shards. Commits are closed by now, so a training still under way is ended."""
         await self._end_training()
-        ask = SumUp(parent, shards, dict(action.shards), action.rows)
-        return (await self._workplace.ask(ask, Summed, COMPUTE_SECONDS)).sums
+        return await self._sum_up(SumUp(parent, shards, dict(action.shards), action.rows))
+
+    async def _sum_up(self, ask: SumUp) -> dict[int, Hash]:
+        sums = (await self._workplace.ask(ask, Summed, COMPUTE_SECONDS)).sums
+        self._summed = self._workplace.starts, ask
+        return sums
 
     async def update(self, action: ev.Update) -> tuple[Statement, Mapping[str, float]]:
         """The outcome of the round, with its blobs on disk, and the moot's metrics of the parent."""
         inputs = self._peer.store.put(encode_inputs(action.inputs, action.seeds or None))
+        if len(action.sums) == 1 and self._summed is not None and self._summed[0] != self._workplace.starts:
+            await self._sum_up(self._summed[1])  # a worker that was started since has no sums any more
         ask = Advance(action.parent, action.sums, action.rows, action.lost, action.beacon)
         made = await self._workplace.ask(ask, Advanced, COMPUTE_SECONDS)
         survivors = sum(1 << m for m in action.inputs)

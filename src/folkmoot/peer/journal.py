@@ -1,4 +1,5 @@
-"""What a daemon must not forget: its own contributions, the metrics it saw, and how far its history is complete.
+"""What a daemon must not forget: its own contributions, the metrics it saw, how far its history is complete, and what
+its administrator took upon himself.
 
 One SQLite file; a record is on disk before anything that follows from it is told to anyone, and survives ``kill -9``
 at any instruction.
@@ -7,16 +8,19 @@ at any instruction.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from folkmoot.digest import Hash
 from folkmoot.errors import StoreError
+from folkmoot.peer.home import Home
 from folkmoot.round.events import Key, Reveal
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "Override", "overrides"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS reveals (task INTEGER, round INTEGER, attempt INTEGER, parent BLOB, salt BLOB, shards BLOB,
@@ -28,9 +32,21 @@ CREATE TABLE IF NOT EXISTS released (task INTEGER, round INTEGER, attempt INTEGE
 CREATE TABLE IF NOT EXISTS opened (task INTEGER, round INTEGER, attempt INTEGER, survivors BLOB,
     PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS filled (task INTEGER PRIMARY KEY, round INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS overrides (time REAL, what TEXT, how TEXT);
 """
 _ROUNDS_KEPT = 16
 """Own contributions of older rounds than these are history: their salts stand in the rounds' input records."""
+
+
+class Override(NamedTuple):
+    """A safeguard that the administrator did without."""
+
+    time: float
+    """Unix seconds when a peer started so."""
+    what: str
+    """``"sandbox"``."""
+    how: str
+    """Where it was said: ``config.json``, or the command."""
 
 
 class Journal:
@@ -124,6 +140,10 @@ class Journal:
         row = self._execute("SELECT round FROM filled WHERE task=?", (task,)).fetchone()
         return 0 if row is None else int(row[0])
 
+    def override(self, what: str, how: str) -> None:
+        """Record that the peer runs from now on without the safeguard ``what``."""
+        self._execute("INSERT INTO overrides VALUES (?, ?, ?)", (time.time(), what, how))
+
     def _one(self, query: str, parameters: tuple[object, ...]) -> tuple[Reveal, float] | None:
         row = self._execute(query, parameters).fetchone()
         if row is None:
@@ -136,3 +156,22 @@ class Journal:
             return self._database.execute(query, parameters)
         except sqlite3.Error as error:
             raise StoreError(f"the journal cannot be read or written: {error}; free some disk space") from None
+
+
+def overrides(home: Home) -> list[Override]:
+    """When the peer of ``home`` was started without a safeguard, oldest first. Writes nothing.
+
+    Raises ``StoreError`` when the journal cannot be read.
+    """
+    if not home.journal.exists():
+        return []
+    try:
+        database = sqlite3.connect(f"{home.journal.absolute().as_uri()}?mode=ro", uri=True)
+        try:
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name='overrides'").fetchone():
+                return []  # of an earlier version
+            return [Override(*row) for row in database.execute("SELECT time, what, how FROM overrides ORDER BY time")]
+        finally:
+            database.close()
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot read the journal {home.journal}: {error}") from None

@@ -79,6 +79,8 @@ class PeerStatus(msgspec.Struct, kw_only=True):
     time: float = 0.0
     """Unix seconds when this was written."""
     state: PeerState = "starting"
+    sandbox: Literal["bubblewrap", "none"] | None = None
+    """What the code of tasks runs in; ``None`` until the peer runs. Whether one can be made here the tasks say."""
     tasks: list[TaskStatus] = msgspec.field(default_factory=list)
     bytes_sent: int = 0
     bytes_received: int = 0

@@ -1,13 +1,16 @@
 """The worker: a process of its own that runs the task's code, kept warm between rounds.
 
 It holds no key and opens no connection; it is asked over its standard input and answers over its standard
-output, one length-prefixed MessagePack message each way. States and contributions pass through the blob store, so only
-hashes travel in the pipe. Run as ``python -m folkmoot.peer.worker STORE [BUDGET]``.
+output, in length-prefixed MessagePack messages. The blobs that a question is about lie in a folder that it can only
+read; those that it makes go through the pipe, before the answer that names them. Run as
+``python -m folkmoot.peer.worker BLOBS MEMORY SANDBOX``: the folder, the most bytes of memory, and what it runs in.
 """
 
 from __future__ import annotations
 
 import bisect
+import contextlib
+import fcntl
 import os
 import struct
 import sys
@@ -20,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folkmoot.digest import Hash, blob_hash
-from folkmoot.errors import FolkmootError, LocalError, TaskError
+from folkmoot.errors import FolkmootError, IntegrityError, LocalError, StoreError, TaskError
 from folkmoot.peer.asks import (
     Account,
     Accounted,
@@ -29,6 +32,7 @@ from folkmoot.peer.asks import (
     Answer,
     Ask,
     Contribute,
+    Delivery,
     Failure,
     Load,
     Loaded,
@@ -38,13 +42,13 @@ from folkmoot.peer.asks import (
     Summed,
     SumUp,
 )
-from folkmoot.peer.process import die_with_parent, keep_buffers, settle
+from folkmoot.peer.process import confine, die_with_parent, keep_buffers, settle
 from folkmoot.round import fixed
 from folkmoot.round.commitment import encode_hashes
 from folkmoot.round.layout import Layout
 from folkmoot.round.reduce import Made as Plain
 from folkmoot.round.reduce import layout_of, make_contribution, mask_shards, next_state, noised, sum_row
-from folkmoot.store import Store
+from folkmoot.store import Manifest
 from folkmoot.task import Context, State, Task, load_task, read_state, state_bytes, task_error
 
 __all__ = ["main"]
@@ -52,12 +56,38 @@ __all__ = ["main"]
 
 _LENGTH = struct.Struct("<I")
 _STATES_KEPT = 3
+_PIPE = 1 << 20
+"""Bytes that the pipe to the daemon holds, where the system lets us choose."""
+
+
+class _Blobs:
+    """The blobs that the daemon lends, and those that were made for the answer to come."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.made: dict[Hash, tuple[Manifest, bytes]] = {}
+
+    def get(self, name: Hash) -> bytes:
+        """A blob that is lent, checked. Raises ``StoreError``, and ``IntegrityError`` when it went bad on disk."""
+        try:
+            data = (self._folder / name.hex()).read_bytes()
+        except OSError as error:
+            raise StoreError(f"no blob {name.hex()} is here ({error.strerror}); fetch it from another peer") from None
+        if blob_hash(data) != name:
+            raise IntegrityError(f"blob {name.hex()}: its bytes went bad on disk; fetch it again")
+        return data
+
+    def put(self, data: bytes) -> Hash:
+        """The name of a blob that is made."""
+        manifest = Manifest.of(data)
+        self.made[manifest.name] = manifest, data
+        return manifest.name
 
 
 class _Worker:
     """What is kept warm: the task, the latest states, the datasets, the sums of the round."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: _Blobs) -> None:
         self._store = store
         self._task: Task | None = None
         self._states: OrderedDict[Hash, tuple[State, Layout]] = OrderedDict()
@@ -158,7 +188,7 @@ class _Worker:
                 [sum_row(map(self._store.get, b), shard, layout, ask.shards, r.group, r.masks) for b, r in rows]
             )
             packed = fixed.encode_sum(total, shard, layout, ask.shards, sizes)
-            # A lone shard is summed by everyone from the contributions themselves: its sum need not be kept.
+            # A lone shard is summed by everyone from the contributions themselves: its sum is not kept.
             sums[shard] = blob_hash(packed) if ask.shards == 1 else self._store.put(packed)
             self._sums[sums[shard]] = total
         return Summed(sums)
@@ -177,8 +207,8 @@ class _Worker:
         return fixed.decode_sum(self._store.get(name), shard, layout, len(ask.sums), ask.rows)
 
 
-def _serve(store: Store, source: BinaryIO, sink: BinaryIO) -> None:
-    worker = _Worker(store)
+def _serve(blobs: _Blobs, source: BinaryIO, sink: BinaryIO) -> None:
+    worker = _Worker(blobs)
     decoder = msgspec.msgpack.Decoder(Ask)
     while header := source.read(_LENGTH.size):
         ask = decoder.decode(source.read(*_LENGTH.unpack(header)))
@@ -189,9 +219,18 @@ def _serve(store: Store, source: BinaryIO, sink: BinaryIO) -> None:
         except Exception as error:  # the task's own code may raise anything
             wrapped = task_error(f"failed in {ask.__struct_config__.tag}", error)
             answer = Failure(TaskError.__name__, str(wrapped))
-        data = msgspec.msgpack.encode(answer)
-        sink.write(_LENGTH.pack(len(data)) + data)
+        if not isinstance(answer, Failure):
+            for name, (manifest, data) in blobs.made.items():
+                _send(sink, Delivery(name, manifest.size, manifest.pack()))
+                sink.write(data)
+        blobs.made.clear()
+        _send(sink, answer)
         sink.flush()
+
+
+def _send(sink: BinaryIO, message: Answer | Delivery) -> None:
+    data = msgspec.msgpack.encode(message)
+    sink.write(_LENGTH.pack(len(data)) + data)
 
 
 def _mark(path: str) -> object:
@@ -212,8 +251,11 @@ def main() -> None:
     os.dup2(2, 1)  # what the task prints goes to the log, never into the pipe
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
-    path, *budget = sys.argv[1:]
-    _serve(Store(Path(path), budget=int(budget[0]) if budget else None), source, sink)
+    with contextlib.suppress(AttributeError, OSError):  # Linux alone has it, and gives each user so much of it
+        fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _PIPE)
+    blobs, memory, sandbox = sys.argv[1:]
+    confine(int(memory), alone=sandbox != "none")
+    _serve(_Blobs(Path(blobs)), source, sink)
 
 
 if __name__ == "__main__":

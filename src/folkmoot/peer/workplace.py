@@ -8,7 +8,7 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -16,16 +16,35 @@ import msgspec
 
 from folkmoot import errors
 from folkmoot.digest import Hash
-from folkmoot.errors import FolkmootError, TaskError
-from folkmoot.peer.asks import Answer, Ask, Failure, Load, Loaded
-from folkmoot.peer.log import make_room
-from folkmoot.store import Store
+from folkmoot.errors import DataError, FolkmootError, IntegrityError, LocalError, StoreError, TaskError
+from folkmoot.peer.asks import (
+    Account,
+    Advance,
+    Advanced,
+    Answer,
+    Ask,
+    Contribute,
+    Delivery,
+    Failure,
+    Load,
+    Loaded,
+    Made,
+    Prepare,
+    Prepared,
+    Summed,
+    SumUp,
+)
+from folkmoot.peer.log import LOG_BYTES, make_room
+from folkmoot.peer.sandbox import BLOBS, Sandbox, Sight, environment, refusal, trouble
+from folkmoot.store import Lent, Manifest, Store
 
 __all__ = ["Workplace"]
 
 LOAD_SECONDS = 120.0
 _LENGTH = struct.Struct("<I")
 _ANSWER_LIMIT = 1 << 26
+_READ = 1 << 18
+"""Bytes that are taken from the pipe before the worker has to wait: a chunk of a blob."""
 _MESSAGE_LIMIT = 500
 """Characters of an error's text that are shown: a task may raise with megabytes."""
 _LAST_SECONDS = 1.0
@@ -38,20 +57,35 @@ class Workplace:
     """One task's worker process. It is started when first asked, and again after it died or was ended.
 
     Every question raises ``TaskError`` when the task's code raises, the worker dies, or ``timeout`` seconds pass
-    (the worker is then killed). Starting it and loading the task have ``LOAD_SECONDS`` of their own.
+    (the worker is then killed). Starting it and loading the task have ``LOAD_SECONDS`` of their own; where there is to
+    be a ``sandbox`` and cannot be one, starting raises ``LocalError``.
+
+    The worker sees the blobs that a question names, and in a sandbox the dataset that was last shown. What it makes
+    comes through the pipe and is in the store before the answer that names it is believed.
     """
 
     worker: ClassVar[Sequence[str]] = ("folkmoot.peer.worker",)
     """The worker's module, and its first arguments. Named, not imported: NumPy and the round's arithmetic are for the
     worker's process alone."""
 
-    def __init__(self, store: Store, bundle: Hash, log: Path) -> None:
+    def __init__(self, store: Store, bundle: Hash, log: Path, memory: int, sandbox: Sandbox | None) -> None:
+        """``memory`` is the most bytes that the worker may take; without a ``sandbox`` it runs as the user does."""
         self._store = store
         self._bundle = bundle
         self._log = log
+        self._memory = memory
+        self._sandbox = sandbox
+        self._lent: Lent | None = None
         self._process: asyncio.subprocess.Process | None = None
+        self._says: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
-        self._decoder: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
+        self._decoder: msgspec.msgpack.Decoder[Answer | Delivery] = msgspec.msgpack.Decoder(Answer | Delivery)
+        self._path: str | None = None
+        """Of the dataset that may be seen."""
+        self._seen: Sight | None = None
+        """What the worker that runs sees of it."""
+        self.starts = 0
+        """How often the worker was started: each time it has forgotten everything."""
 
     async def load(self) -> Loaded:
         """Start the worker and load the task."""
@@ -59,19 +93,123 @@ class Workplace:
             return await self._started()
 
     async def ask(self, question: Ask, answer: type[T], timeout: float) -> T:
-        """Ask; the worker is started and the task loaded first where needed."""
+        """Ask; the worker is started and the task loaded first where needed. A dataset that the question names is
+        shown, which costs a new start if it was not."""
         async with self._turn:
-            if self._process is None or self._process.returncode is not None:
+            if isinstance(question, Contribute | Account):
+                self._path = question.path
+                if self._sandbox is not None:
+                    self._sandbox.sight(question.path)
+            if not self._runs or self._blind():
                 await self._started()
+            if isinstance(question, Contribute | Account) and self._seen is not None:
+                question = msgspec.structs.replace(question, path=self._seen.path)
             return await self._exchange(question, answer, timeout)
+
+    async def show(self, path: str | None) -> None:
+        """Let the worker see the dataset at ``path`` and no other; one that runs is started again if it does not."""
+        self._path = path
+        async with self._turn:
+            if self._runs and self._blind():
+                await self._started()
 
     async def close(self) -> None:
         """End the worker."""
-        process, self._process = self._process, None
+        await self._stop()
+        if self._lent is not None:
+            self._lent.close()
+            self._lent = None
+
+    async def rest(self) -> None:
+        """End the worker once it has answered what it was asked; it starts again when it is needed."""
+        async with self._turn:
+            await self.close()
+
+    @property
+    def _runs(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    def _blind(self) -> bool:
+        """Whether the worker does not see what it may see, or sees what it may not any more."""
+        return self._seen != self._sight()
+
+    def _sight(self) -> Sight | None:
+        """What there is to be seen of the dataset; nothing where it must not be."""
+        if self._sandbox is not None and self._path is not None:
+            with contextlib.suppress(DataError):
+                return self._sandbox.sight(self._path)
+        return None
+
+    # ---- the process -------------------------------------------------------------------------------------------
+
+    async def _started(self) -> Loaded:
+        await self._stop()
+        make_room(self._log)
+        if self._lent is None:
+            self._lent = self._store.lend()
+        program = [sys.executable, "-m", *self.worker]
+        self._process = await (
+            self._freely([*program, str(self._lent.folder), str(self._memory), "none"])
+            if self._sandbox is None
+            else self._confined(self._sandbox, [*program, BLOBS, str(self._memory), "bubblewrap"], self._lent.folder)
+        )
+        self.starts += 1
+        try:
+            return await self._exchange(Load(self._bundle), Loaded, LOAD_SECONDS)
+        except TaskError:
+            why = None if self._sandbox is None or self._runs else await asyncio.to_thread(trouble)
+            if why is not None:
+                raise LocalError(refusal(why)) from None
+            raise
+
+    async def _freely(self, program: Sequence[str]) -> asyncio.subprocess.Process:
+        with self._log.open("ab") as log:
+            return await asyncio.create_subprocess_exec(
+                *program,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env={**_ENVIRONMENT, **os.environ},
+                start_new_session=True,
+                limit=_READ,
+            )
+
+    async def _confined(self, sandbox: Sandbox, program: Sequence[str], blobs: Path) -> asyncio.subprocess.Process:
+        """What it prints comes through a pipe too: the log is not for it to change, nor to read what others said."""
+        self._seen = self._sight()
+        with sandbox.around([program[0], "-P", *program[1:]], blobs, self._seen) as (command, descriptors):
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={**_ENVIRONMENT, **environment()},
+                start_new_session=True,
+                pass_fds=descriptors,
+                limit=_READ,
+            )
+        assert process.stderr is not None
+        self._says = asyncio.create_task(self._listen(process.stderr))
+        return process
+
+    async def _listen(self, stream: asyncio.StreamReader) -> None:
+        """Write down what the worker prints, as much as a log may hold."""
+        written = 0
+        while said := await stream.read(_READ):
+            if written < LOG_BYTES:
+                with contextlib.suppress(OSError), self._log.open("ab") as log:
+                    written += log.write(said)
+
+    async def _stop(self) -> None:
+        process, self._process, self._seen = self._process, None, None
         if process is not None and process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             await process.wait()
+        if self._says is not None:
+            await asyncio.wait({self._says}, timeout=_LAST_SECONDS)
+            self._says.cancel()
+            self._says = None
 
     async def _end(self, process: asyncio.subprocess.Process) -> int | None:
         """End a worker that broke off; the status it ended with by itself, if it does so within a moment."""
@@ -80,63 +218,131 @@ class Workplace:
         code = process.returncode
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what it started itself goes with it
-        await self.close()
+        await self._stop()
         return code
 
-    async def rest(self) -> None:
-        """End the worker once it has answered what it was asked; it starts again when it is needed."""
-        async with self._turn:
-            await self.close()
-
-    async def _started(self) -> Loaded:
-        await self.close()
-        make_room(self._log)
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                *self.worker,
-                str(self._store.root),
-                *(() if self._store.budget is None else (str(self._store.budget),)),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env={**_ENVIRONMENT, **os.environ},
-                start_new_session=True,
-            )
-        return await self._exchange(Load(self._bundle), Loaded, LOAD_SECONDS)
+    # ---- the pipe ----------------------------------------------------------------------------------------------
 
     async def _exchange(self, question: Ask, answer: type[T], timeout: float) -> T:
         assert self._process is not None
+        assert self._lent is not None
+        lent = tuple(_named_by(question))
+        self._lent.show(lent)
+        what = type(question).__name__.lower()
         try:
-            reply = await asyncio.wait_for(self._roundtrip(self._process, question), timeout)
+            reply = await asyncio.wait_for(self._roundtrip(self._process, question, lent), timeout)
         except TimeoutError:
-            await self.close()
-            what = type(question).__name__.lower()
+            await self._stop()
             raise TaskError(f"the task's {what} took over {timeout:.1f} s and was ended") from None
         except asyncio.CancelledError:
-            await self.close()
+            await self._stop()
             raise
-        except (OSError, EOFError, msgspec.MsgspecError):
+        except (OSError, EOFError, IntegrityError, msgspec.MsgspecError):
             code = await self._end(self._process)
-            what = type(question).__name__.lower()
             raise TaskError(f"the task's worker died in {what} (status {code}); see {self._log}") from None
         if isinstance(reply, Failure):
+            if reply.kind == IntegrityError.__name__:
+                self._put_right(lent)
             raise _as_error(reply)
         if not isinstance(reply, answer):
             raise TaskError(f"the worker answered {type(reply).__name__} to {type(question).__name__}")
         return reply
 
-    async def _roundtrip(self, process: asyncio.subprocess.Process, question: Ask) -> Answer:
+    async def _roundtrip(self, process: asyncio.subprocess.Process, question: Ask, lent: Iterable[Hash]) -> Answer:
         assert process.stdin is not None
         assert process.stdout is not None
         data = msgspec.msgpack.encode(question)
         process.stdin.write(_LENGTH.pack(len(data)) + data)
         await process.stdin.drain()
-        (length,) = _LENGTH.unpack(await process.stdout.readexactly(_LENGTH.size))
+        known, left, refused = set(lent), _most_made(question), None
+        while isinstance(reply := await self._message(process.stdout), Delivery):
+            if not left:
+                raise EOFError("it delivers more than was asked for")
+            known.add(reply.name)
+            left -= 1
+            refused = await self._take(process.stdout, reply) or refused
+        if not known.issuperset(_named_in(question, reply)):
+            raise EOFError("it names what it neither was lent nor has made")
+        if refused is not None:
+            raise refused
+        return reply
+
+    async def _message(self, stream: asyncio.StreamReader) -> Answer | Delivery:
+        (length,) = _LENGTH.unpack(await stream.readexactly(_LENGTH.size))
         if length > _ANSWER_LIMIT:
             raise EOFError("it sent an oversized answer")
-        return self._decoder.decode(await process.stdout.readexactly(length))
+        return self._decoder.decode(await stream.readexactly(length))
+
+    async def _take(self, stream: asyncio.StreamReader, coming: Delivery) -> StoreError | None:
+        """Put a blob into the store as it comes, each chunk checked. Where the disk refuses, the rest is read all the
+        same, so that the worker stays in step."""
+        manifest = Manifest.unpack(coming.name, coming.size, coming.chunks)
+        chunks = _chunks(stream, manifest)
+        try:
+            with self._store.begin(coming.name, manifest) as partial:
+                try:
+                    index = 0
+                    async for data in chunks:
+                        partial.write(index, data)
+                        index += 1
+                    partial.finish()
+                except BaseException:
+                    partial.abandon()
+                    raise
+        except StoreError as error:
+            async for _ in chunks:
+                pass
+            return error
+        return None
+
+    def _put_right(self, lent: Iterable[Hash]) -> None:
+        """Have the store move aside what went bad of these."""
+        for name in lent:
+            with contextlib.suppress(IntegrityError, StoreError):
+                self._store.get(name)
+
+
+async def _chunks(stream: asyncio.StreamReader, manifest: Manifest) -> AsyncIterator[bytes]:
+    for index in range(len(manifest.chunks)):
+        yield await stream.readexactly(manifest.length(index))
+
+
+def _named_by(question: Ask) -> Iterator[Hash]:
+    """The blobs that a question is about."""
+    if isinstance(question, Load):
+        yield question.bundle
+    elif isinstance(question, Account):
+        return
+    elif question.state is not None:
+        yield question.state
+    if isinstance(question, SumUp):
+        for rows in question.blobs.values():
+            for blobs in rows:
+                yield from blobs
+    elif isinstance(question, Advance):
+        yield from question.sums
+
+
+def _most_made(question: Ask) -> int:
+    """How many blobs the worker makes for an answer, at most."""
+    if isinstance(question, Contribute):
+        return question.shards
+    if isinstance(question, SumUp):
+        return len(question.blobs)
+    return {Prepare: 1, Advance: 2}.get(type(question), 0)
+
+
+def _named_in(question: Ask, answer: Answer) -> Iterable[Hash]:
+    """The blobs that an answer says are there."""
+    if isinstance(answer, Prepared):
+        return (answer.state,)
+    if isinstance(answer, Made):
+        return answer.shards
+    if isinstance(answer, Advanced):
+        return answer.model, answer.aggregate
+    if isinstance(answer, Summed) and isinstance(question, SumUp) and question.shards > 1:
+        return answer.sums.values()
+    return ()
 
 
 def _as_error(failure: Failure) -> FolkmootError:

@@ -1,4 +1,4 @@
-"""The worker of a peer that lies: ``python -m folkmoot.simulate.lying_worker ATTACK STORE [BUDGET]``.
+"""The worker of a peer that lies: ``python -m folkmoot.simulate.lying_worker ATTACK BLOBS MEMORY SANDBOX``.
 
 It is the ordinary worker in all but one thing: what it makes of its data is a lie. The lie is told in integers, before
 noise and masks, so that no secrecy stands in its way; number of examples, votes and metrics stay what they are.

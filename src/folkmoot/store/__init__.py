@@ -6,7 +6,8 @@ machine share a directory safely, ``kill -9`` at any instruction included.
 """
 
 from folkmoot.store.blobs import Problem, Store
+from folkmoot.store.lent import Lent
 from folkmoot.store.manifest import Manifest
 from folkmoot.store.partial import Partial
 
-__all__ = ["Manifest", "Partial", "Problem", "Store"]
+__all__ = ["Lent", "Manifest", "Partial", "Problem", "Store"]

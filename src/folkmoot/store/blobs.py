@@ -1,7 +1,7 @@
 """The store: a directory of blobs.
 
 Layout: ``blobs/ab/<64 hex>`` whole blobs; ``partial/<64 hex>`` blobs being fetched; ``tmp/`` files being written;
-``corrupt/<64 hex>`` blobs whose bytes went bad, moved aside.
+``corrupt/<64 hex>`` blobs whose bytes went bad, moved aside; ``lent/<32 hex>/<64 hex>`` links for others to read.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shutil
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from threading import Lock
 from folkmoot.digest import CHUNK, HASH_BYTES, Hash
 from folkmoot.errors import IntegrityError, StoreError
 from folkmoot.store._disk import sync_directory, translated, write_file
+from folkmoot.store.lent import Lent
 from folkmoot.store.manifest import Manifest
 from folkmoot.store.partial import Partial
 from folkmoot.store.usage import Usage
@@ -29,6 +31,7 @@ __all__ = ["Problem", "Store"]
 
 _NAME = re.compile(r"[0-9a-f]{64}")
 _ROOMS = ("blobs", "partial", "tmp", "corrupt")
+_LENT = "lent"
 _STALE_SECONDS = 3600.0
 _MANIFESTS_KEPT = 256
 
@@ -214,12 +217,22 @@ class Store:
                 freed += gone
         return freed
 
+    # Lending
+
+    def lend(self) -> Lent:
+        """A new folder that shows some of the blobs to a process that is to see no others."""
+        return Lent(self.root / _LENT / secrets.token_hex(16), self.path)
+
+    def reclaim(self) -> None:
+        """Take back all that is lent. For who has the store alone: a process that was killed left its folders."""
+        shutil.rmtree(self.root / _LENT, ignore_errors=True)
+
     # Checking
 
     def verify_all(self) -> Iterator[Problem]:
         """Every file that is not what its name says, and every file that does not belong here."""
         for entry in sorted(self.root.iterdir()):
-            if entry.name not in _ROOMS:
+            if entry.name not in (*_ROOMS, _LENT):
                 yield Problem(entry, "foreign file: the store did not make it")
         for path in sorted(self._entries()):
             if not _NAME.fullmatch(path.name) or path.parent.name != path.name[:2] or not path.is_file():
