@@ -29,7 +29,6 @@ from folkmoot.peer.log import Log
 from folkmoot.peer.messages import RoundMessage, Unavailable
 from folkmoot.peer.process import keep_buffers, settle
 from folkmoot.peer.sandbox import choose, put_on_record
-from folkmoot.peer.sandbox import choose, put_on_record
 from folkmoot.peer.session import TaskSession
 from folkmoot.peer.status import PeerStatus, TaskStatus, write_status
 from folkmoot.task.bundle import BUNDLE_LIMIT
@@ -81,7 +80,6 @@ class Daemon:
         self._stop = asyncio.Event()
         self._status = PeerStatus(name=home.config.name, pid=os.getpid(), endpoint=self._node.id.hex())
         self._status.sandbox = choose(home.config).kind
-        self._status.sandbox = choose(home.config).kind
         self._bindings: dict[tuple[object, ...], bool] = {}
         """Which bindings hold; a signature is checked once."""
         self._wanted: set[Hash] = set()
@@ -112,8 +110,6 @@ class Daemon:
         await self._node.start(self.home.config.bind, self.home.config.relays or None)
         log = Log(self.home.log_file)
         peer = self._peer = PeerContext(self.home, self._moot, self._node, me.index, log, embedded=self._embedded)
-        put_on_record(peer)
-        peer.store.reclaim()
         put_on_record(peer)
         peer.store.reclaim()
         asyncio.get_running_loop().set_exception_handler(self._stray)
