@@ -1,13 +1,12 @@
 """Replay a moot's whole history from ledger and blobs, as someone who took no part, trusting nobody.
 
-Everything is recomputed: the chain from its first transaction, each signature of each quorum, each commit from its
-salt, each sum from the contributions, each state from its parent. The first thing that does not hold is named.
+Everything is recomputed: the chain from its first transaction, who was a member and whose grant was live at each
+commit, each signature of each quorum, each commit from its salt, each sum from the contributions, each state from its
+parent. The first thing that does not hold is named.
 """
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folkmoot.digest import Hash, blob_hash
-from folkmoot.errors import IntegrityError, LocalError, StoreError, TaskError
-from folkmoot.ledger import Chain, Moot, open_chain, statements, verify_chain
-from folkmoot.ledger.records import Final, Member, Seated, TaskRecord, members_of, quorum
-from folkmoot.peer import evidence
+from folkmoot.errors import IntegrityError, TaskError
+from folkmoot.ledger import statements
+from folkmoot.ledger.chronicle import Entry
+from folkmoot.ledger.records import Final, Member, TaskRecord, members_of, quorum
+from folkmoot.peer import evidence, unlearn
 from folkmoot.peer.identity import check_binding
+from folkmoot.peer.sources import Sources, opened
 from folkmoot.round import fixed
 from folkmoot.round.commitment import (
     commit_hash,
@@ -39,10 +40,9 @@ from folkmoot.round.layout import Layout, check_side
 from folkmoot.round.masking import Place, context_of
 from folkmoot.round.plan import Plan, make_plan
 from folkmoot.round.reduce import layout_of, next_state, sum_row
-from folkmoot.store import Store
 from folkmoot.task import State, Task, load_task, read_state, state_bytes
 
-__all__ = ["VerifyReport", "verify"]
+__all__ = ["VerifyReport", "replay", "verify"]
 
 _Masks = tuple[tuple[int, bytes], ...]
 """Sign and seed of each mask on a sum."""
@@ -62,6 +62,14 @@ class VerifyReport:
     expelled: int = 0
     """Members barred from a task, the evidence against them checked."""
     notes: list[str] = field(default_factory=list)
+    entries: int = 0
+    """Entries of the moot's chronicle, each possible after those before it."""
+    consents: int = 0
+    """Contributions counted, each committed to under a live grant."""
+    without: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """For each task that continues another one, the members that none of its rounds counts."""
+    metrics: dict[int, list[tuple[int, str, float]]] = field(default_factory=dict)
+    """For each task what its rounds measured: round of the state that was measured, name, value."""
 
 
 def verify(
@@ -71,57 +79,37 @@ def verify(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> VerifyReport:
-    """Replay everything; ``ledger`` is an embedded chain's file or a JSON-RPC URL, ``blobs`` peers' store folders.
+    """Replay everything; ``ledger`` is an embedded chain's file or a node's URL, ``blobs`` peers' store folders.
 
     Neither is changed. ``contract`` may be left out where the file holds one moot. ``progress`` is told task and round.
     Raises ``IntegrityError`` naming the first thing that does not hold, ``LocalError`` where something is missing.
     """
-    report = VerifyReport()
-    stores = [_store(path) for path in blobs]
-    for store in stores:
+    with opened(ledger, contract, blobs) as sources:
+        return replay(sources, progress=progress)
+
+
+def replay(sources: Sources, *, progress: Callable[[int, int], None] | None = None) -> VerifyReport:
+    """As ``verify``, of what is open already."""
+    for store in sources.stores:
         for problem in store.verify_all():
             raise IntegrityError(f"blob file {problem.path}: {problem.reason}")
-    with _chain(ledger, report) as open_moot:
-        moot = open_moot(contract)
-        members = {m.index: m for m in moot.members()}
-        report.moot, report.members = moot.name(), len(members)
-        for member in members.values():
-            if not check_binding(member):
-                report.notes.append(f"member {member.name} has not bound its network key to its account")
-        for record in moot.tasks():
-            finals = moot.finals(record.id)
-            replay = _TaskReplay(moot, record, members, stores, report)
-            if finals:
-                replay.run(finals, progress)
-                report.tasks += 1
-            replay.check_expulsions()
+    moot, register = sources.moot, sources.register
+    members = {m.index: m for m in moot.members()}
+    report = VerifyReport(moot.name(), len(members), blocks=sources.blocks, entries=len(sources.history))
+    for member in members.values():
+        if not check_binding(member):
+            report.notes.append(f"member {member.name} has not bound its network key to its account")
+    for record in moot.tasks():
+        course = register.tasks.get(record.id)
+        if course is None or (course.proposed["bundle"], course.proposed["genesis"]) != (record.bundle, record.genesis):
+            raise IntegrityError(f"task {record.id}: its code or first state is not what its proposal says")
+        finals = [final for final in moot.finals(record.id) if (record.id, final.round) in register.counted]
+        task = _TaskReplay(sources, record, members, report)
+        if finals:
+            task.run(finals, progress)
+            report.tasks += 1
+        task.check_expulsions()
     return report
-
-
-def _store(path: Path) -> Store:
-    if (path / "blobs" / "blobs").is_dir():
-        path = path / "blobs"  # the peer's home was named
-    if not (path / "blobs").is_dir():
-        raise LocalError(f"{path} is not a peer's store of blobs; name the folder 'blobs' of a peer's home")
-    return Store(path)
-
-
-@contextmanager
-def _chain(ledger: Path | str, report: VerifyReport) -> Iterator[Callable[[str | None], Moot]]:
-    if isinstance(ledger, str) and ledger.startswith(("http://", "https://")):
-        yield lambda contract: Moot(open_chain(ledger), _given(contract))
-        return
-    path = Path(ledger)
-    if not path.is_file():
-        raise LocalError(f"there is no ledger file {path}")
-    report.blocks = verify_chain(path).blocks
-    with tempfile.TemporaryDirectory(prefix="folkmoot-verify-") as folder:
-        copy = Path(folder) / "ledger.sqlite"
-        for suffix in ("", "-wal"):
-            if Path(f"{path}{suffix}").exists():
-                shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
-        chain = open_chain(str(copy))
-        yield lambda contract: Moot(chain, contract or _first_contract(chain))
 
 
 @contextmanager
@@ -133,22 +121,6 @@ def _named(where: str) -> Iterator[None]:
         raise error if str(error).startswith(where) else IntegrityError(f"{where}: {error}") from None
     except TaskError as error:
         raise TaskError(f"{where}: {error}") from None
-
-
-def _given(contract: str | None) -> str:
-    if contract is None:
-        raise LocalError("name the moot's contract with --contract: a public chain holds many")
-    return contract
-
-
-def _first_contract(chain: Chain) -> str:
-    """The address of the contract that the chain's first transaction made."""
-    first = chain.rpc("eth_getBlockByNumber", hex(1), False)
-    receipt = first and chain.rpc("eth_getTransactionReceipt", first["transactions"][0])
-    address = receipt and receipt["contractAddress"]
-    if not address:
-        raise LocalError("this ledger does not begin with a moot; name the contract with --contract")
-    return str(address)
 
 
 @dataclass(frozen=True)
@@ -176,19 +148,20 @@ class _Round:
 class _Accounts:
     """Whose signature counted as which member's, and when: accounts change by delegation and by vote."""
 
-    def __init__(self, log: Sequence[Seated]) -> None:
-        self._log: dict[int, list[Seated]] = {}
-        for seated in log:
-            self._log.setdefault(seated.member, []).append(seated)
+    def __init__(self, history: Sequence[Entry]) -> None:
+        self._log: dict[int, list[Entry]] = {}
+        for entry in history:
+            if entry.kind == "Seated":
+                self._log.setdefault(entry["member"], []).append(entry)
 
     def ever(self, member: int) -> frozenset[str]:
-        return frozenset(seated.account for seated in self._log.get(member, ()))
+        return frozenset(seated["account"] for seated in self._log.get(member, ()))
 
     def at(self, member: int, block: int) -> frozenset[str]:
         """Those in use at a block; where one changed in that block itself, either."""
         log = self._log.get(member, [])
-        before = [seated.account for seated in log if seated.block < block][-1:]
-        return frozenset(before + [seated.account for seated in log if seated.block == block])
+        before = [seated["account"] for seated in log if seated.block < block][-1:]
+        return frozenset(before + [seated["account"] for seated in log if seated.block == block])
 
 
 @dataclass(frozen=True)
@@ -216,35 +189,30 @@ class _Record:
 class _TaskReplay:
     """The replay of one task's rounds."""
 
-    def __init__(
-        self,
-        moot: Moot,
-        record: TaskRecord,
-        members: dict[int, Member],
-        stores: Sequence[Store],
-        report: VerifyReport,
-    ) -> None:
-        self._moot = moot
-        self._domain = statements.Domain(moot.chain_id, moot.address)
+    def __init__(self, sources: Sources, record: TaskRecord, members: dict[int, Member], report: VerifyReport) -> None:
+        self._sources = sources
+        self._get, self._find = sources.get, sources.find
+        self._moot = moot = sources.moot
+        self._domain = moot.domain
         self._plans: dict[Key, tuple[Place, Plan]] = {}
         self._record = record
         self._members = members
-        self._accounts = _Accounts(moot.seats_log())
+        self._accounts = _Accounts(sources.history)
         self._commits = {(Key(c.task, c.round, c.attempt), c.member): c.hash for c in moot.commits_log(record.id)}
-        self._stores = stores
         self._report = report
+        self._without = 0
 
     def run(self, finals: Sequence[Final], progress: Callable[[int, int], None] | None) -> None:
-        task = load_task(self._get(self._record.bundle, f"the code of task {self._record.id}"))
-        state = task.init()
-        if (name := blob_hash(state_bytes(state))) != self._record.genesis:
-            raise IntegrityError(f"task {self._record.id}: its code makes another first state than the ledger says")
+        bundle = self._get(self._record.bundle, f"the code of task {self._record.id}")
+        task = load_task(bundle)
+        state, name = self._start(task, bundle), self._record.genesis
         beacon = NO_BEACON
         for number, final in enumerate(finals, start=1):
             where = f"task {self._record.id}, round {number}"
             if final.round != number or final.parent != name:
                 raise IntegrityError(f"{where}: it does not follow from the round before")
             self._check_signatures(final, where)
+            self._check_counted(final, where)
             reveals, seeds = self._open_commits(task, final, where)
             round = _Round(task, state, final, reveals, seeds, beacon, where)
             key = Key(final.task, final.round, final.attempt)
@@ -255,6 +223,30 @@ class _TaskReplay:
             if progress:
                 progress(self._record.id, number)
         self._report.models[self._record.id] = name
+
+    def _start(self, task: Task, bundle: bytes) -> State:
+        """The state that the task starts from: what its code makes, or the model of the task that it continues."""
+        number = self._record.id
+        try:
+            pin = unlearn.check_start(self._moot, self._record, bundle)
+        except TaskError as error:
+            raise IntegrityError(f"task {number}: {error}") from None
+        if pin is not None:
+            self._without = pin.excluded
+            self._report.without[number] = tuple(self._members[m].name for m in pin.without if m in self._members)
+            return read_state(self._get(pin.state, f"the model that task {number} starts from"))
+        state = task.init()
+        if blob_hash(state_bytes(state)) != self._record.genesis:
+            raise IntegrityError(f"task {number}: its code makes another first state than the ledger says")
+        return state
+
+    def _check_counted(self, final: Final, where: str) -> None:
+        for member in members_of(final.survivors & self._without):
+            raise IntegrityError(f"{where}: {self._members[member].name} is among its survivors; it was to be left out")
+        counted = self._sources.register.counted[final.task, final.round]
+        if tuple(counted) != members_of(final.survivors):
+            raise IntegrityError(f"{where}: its survivors are not those of its entry on the ledger")
+        self._report.consents += len(counted)
 
     def _check_signatures(self, final: Final, where: str) -> None:
         digest = statements.model_digest(
@@ -323,10 +315,12 @@ class _TaskReplay:
                 raise IntegrityError(f"{where}: the contributions do not add up to its aggregate (shard {shard})")
             sums.append(total)
         with _named(where):
-            new, _ = next_state(task, round.state, layout, sums, sizes, round.beacon, plan.lost(len(rows)))
+            new, metrics = next_state(task, round.state, layout, sums, sizes, round.beacon, plan.lost(len(rows)))
         data = state_bytes(new)
         if blob_hash(data) != final.model:
             raise IntegrityError(f"{where}: its aggregate does not lead to its model")
+        measured = self._report.metrics.setdefault(final.task, [])
+        measured += [(final.round - 1, name, value) for name, value in sorted(metrics.items())]
         if self._find(final.model) is not None:
             read_state(self._get(final.model, f"{where}: its model"))
         return new, final.model
@@ -397,15 +391,3 @@ class _TaskReplay:
                 else:
                     evidence.convicts(found, facts)
             self._report.expelled += 1
-
-    def _find(self, name: Hash) -> Store | None:
-        return next((store for store in self._stores if store.has(name)), None)
-
-    def _get(self, name: Hash, what: str) -> bytes:
-        store = self._find(name)
-        if store is None:
-            raise LocalError(f"{what} (blob {name.hex()}) is in none of the given stores; add another peer's --blobs")
-        try:
-            return store.get(name)
-        except StoreError as error:
-            raise IntegrityError(f"{what}: {error}") from None

@@ -1,0 +1,136 @@
+"""What an auditor has in hand: a ledger, and the blobs of one peer or of several. Neither is ever changed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from folkmoot.digest import Hash
+from folkmoot.errors import ChainError, IntegrityError, LocalError, StoreError
+from folkmoot.ledger import Chain, Moot, open_chain, verify_chain
+from folkmoot.ledger.chronicle import Entry, entries
+from folkmoot.peer.register import Register
+from folkmoot.store import Store
+
+__all__ = ["Sources", "compare", "opened"]
+
+
+@dataclass
+class Sources:
+    """One moot's ledger, checked as far as its kind allows, and stores of blobs."""
+
+    moot: Moot
+    stores: Sequence[Store] = ()
+    blocks: int | None = None
+    """How many blocks were replayed from the first transaction on; ``None`` where a node was asked instead."""
+    upto: int | None = None
+    """The last block that is looked at; ``None``: the newest."""
+
+    @cached_property
+    def history(self) -> list[Entry]:
+        """The moot's chronicle."""
+        return entries(self.moot, self.upto)
+
+    @cached_property
+    def register(self) -> Register:
+        """What stands after all of it. Raises ``IntegrityError`` naming the first thing that does not hold."""
+        return Register.of(self.history)
+
+    def find(self, name: Hash) -> Store | None:
+        """The store that has a blob, if one has."""
+        return next((store for store in self.stores if store.has(name)), None)
+
+    def get(self, name: Hash, what: str) -> bytes:
+        """A blob, checked. Raises ``LocalError`` saying ``what`` it is when no store has it."""
+        store = self.find(name)
+        if store is None:
+            raise LocalError(f"{what} (blob {name.hex()}) is in none of the given stores; add another peer's --blobs")
+        try:
+            return store.get(name)
+        except StoreError as error:
+            raise IntegrityError(f"{what}: {error}") from None
+
+
+@contextmanager
+def opened(
+    ledger: Path | str, contract: str | None, blobs: Sequence[Path] = (), upto: int | None = None
+) -> Iterator[Sources]:
+    """Ledger and blobs, opened for reading. An embedded chain's file is replayed from its first transaction, every byte
+    of it accounted for, and looked at in a copy.
+
+    ``ledger`` is such a file, or the URL of a node; ``contract`` may be left out where the file holds one moot. Raises
+    ``IntegrityError`` naming the place where the file does not hold, ``LocalError`` when something is not there, and
+    ``ChainError`` when the contracts are not those of this version.
+    """
+    stores = [_store(path) for path in blobs]
+    with _chain(ledger) as (chain, blocks):
+        moot = Moot(chain, contract or _first_contract(chain, ledger))
+        moot.check_code()
+        yield Sources(moot, stores, blocks, upto)
+
+
+def compare(sources: Sources, url: str) -> int:
+    """Hold the history against what another node tells; the number of entries that both have.
+
+    Raises ``IntegrityError`` naming the first entry in which they differ.
+    """
+    other = Moot(open_chain(url), sources.moot.address)
+    if other.chain_id != sources.moot.chain_id:
+        raise IntegrityError(f"{url} is chain {other.chain_id}, and the ledger is chain {sources.moot.chain_id}")
+    last = min(sources.moot.head(), other.head(), *([] if sources.upto is None else [sources.upto]))
+    ours = [entry for entry in sources.history if entry.block <= last]
+    theirs = entries(other, last)
+    for one, two in zip(ours, theirs, strict=False):
+        if one != two:
+            raise IntegrityError(
+                f"block {min(one.block, two.block)}: the ledger has {one.kind} where {url} has {two.kind}"
+                if one.kind != two.kind
+                else f"block {one.block}: {one.kind} differs from what {url} has"
+            )
+    if len(ours) != len(theirs):
+        extra = (ours if len(ours) > len(theirs) else theirs)[min(len(ours), len(theirs))]
+        who = "the ledger" if len(ours) > len(theirs) else url
+        raise IntegrityError(f"block {extra.block}: only {who} has {extra.kind}")
+    return len(ours)
+
+
+def _store(path: Path) -> Store:
+    if (path / "blobs" / "blobs").is_dir():
+        path = path / "blobs"  # the peer's home was named
+    if not (path / "blobs").is_dir():
+        raise LocalError(f"{path} is not a peer's store of blobs; name the folder 'blobs' of a peer's home")
+    return Store(path)
+
+
+@contextmanager
+def _chain(ledger: Path | str) -> Iterator[tuple[Chain, int | None]]:
+    if isinstance(ledger, str) and "://" in ledger:
+        yield open_chain(ledger), None
+        return
+    path = Path(ledger)
+    if not path.is_file():
+        raise LocalError(f"there is no ledger file {path}")
+    blocks = verify_chain(path).blocks
+    with tempfile.TemporaryDirectory(prefix="folkmoot-verify-") as folder:
+        copy = Path(folder) / "ledger.sqlite"
+        for suffix in ("", "-wal"):
+            if Path(f"{path}{suffix}").exists():
+                shutil.copyfile(f"{path}{suffix}", f"{copy}{suffix}")
+        yield open_chain(str(copy)), blocks
+
+
+def _first_contract(chain: Chain, ledger: Path | str) -> str:
+    """The address of the contract that the chain's first transaction made."""
+    if not chain.embedded:
+        raise LocalError("name the moot's contract with --contract: a public chain holds many")
+    first = chain.rpc("eth_getBlockByNumber", hex(1), False)
+    receipt = first and chain.rpc("eth_getTransactionReceipt", first["transactions"][0])
+    address = receipt and receipt["contractAddress"]
+    if not address:
+        raise ChainError("this ledger does not begin with a moot; name the contract with --contract")
+    return str(address)
