@@ -62,8 +62,11 @@ class Compute:
         self._summed: tuple[int, SumUp] | None = None
         """Which start of the worker has the sums, and what they are of."""
 
-    async def start(self) -> tuple[str, Policy]:
-        """Load the task and check it against the ledger; its name and policy. Raises ``TaskError``."""
+    async def start(self, *, begun: bool = False) -> tuple[str, Policy]:
+        """Load the task and check it against the ledger; its name and policy. Raises ``TaskError``.
+
+        ``begun``: it continues another task, and where it starts is checked already.
+        """
         await self.see(await self._granted())
         loaded = await self._workplace.load()
         if not (1 <= len(loaded.name) <= _NAME and loaded.name.isprintable()):
@@ -74,9 +77,10 @@ class Compute:
         pinned = (record.rounds, record.min_members, record.start_members, record.sealed)
         if terms != pinned or windows != (record.train_seconds, record.exchange_seconds, record.final_seconds):
             raise TaskError("it is refused: the ledger's terms differ from its bundle's policy")
-        genesis = await self._workplace.ask(Prepare(None), Prepared, COMPUTE_SECONDS)
-        if genesis.state != record.genesis:
-            raise TaskError("it is refused: its first state on the ledger is not what its bundle makes")
+        if not begun:
+            genesis = await self._workplace.ask(Prepare(None), Prepared, COMPUTE_SECONDS)
+            if genesis.state != record.genesis:
+                raise TaskError("it is refused: its first state on the ledger is not what its bundle makes")
         self.policy = policy
         return loaded.name, policy
 

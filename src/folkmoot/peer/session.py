@@ -36,6 +36,7 @@ from folkmoot.peer.messages import (
 from folkmoot.peer.spending import Spending
 from folkmoot.peer.status import TaskPhase, TaskStatus
 from folkmoot.peer.tribunal import Tribunal
+from folkmoot.peer.unlearn import check_start
 from folkmoot.peer.unmasking import Unmasking
 from folkmoot.peer.voice import Voice
 from folkmoot.round import events as ev
@@ -83,6 +84,8 @@ class TaskSession:
         """What carries out each kind of action."""
         self._view: RoundView | None = None
         self._willing = False
+        self._without = 0
+        """Bitmap of members that the task does without."""
         self._jobs: dict[asyncio.Task[None], Key | None] = {}
         self._refreshing = asyncio.Lock()
         self._looked = float("-inf")
@@ -96,11 +99,14 @@ class TaskSession:
         ``NetworkError`` when nobody has it.
         """
         await self._peer.fetch(self.record.bundle, BUNDLE_LIMIT)
-        self.status.name, policy = await self._compute.start()
+        bundle = self._peer.store.get(self.record.bundle)
+        pin = await self._peer.ledger(check_start, self._peer.moot, self.record, bundle)
+        self._without = 0 if pin is None else pin.excluded
+        self.status.name, policy = await self._compute.start(begun=pin is not None)
         for round, name, value in self._peer.journal.metrics(self.record.id, POINTS):
             self.status.metrics.setdefault(name, []).append((round, value))
         self._policy = policy
-        self._machine = RoundMachine(self._peer.index, seat_of, policy, timing=self._peer.timing)
+        self._machine = RoundMachine(self._peer.index, seat_of, policy, timing=self._peer.timing, without=self._without)
         exchange = self._exchange = Exchange(self._peer, self._machine, self.feed, self._accuse)
         unmasking = self._unmasking = Unmasking(self._peer, self._machine, exchange, self.feed, self._accuse)
         self._tribunal = Tribunal(self.record.id, self._peer, self._machine, exchange)
@@ -165,7 +171,8 @@ class TaskSession:
             self._looked = time.monotonic()
             view = await self._peer.ledger(self._peer.moot.round_view, self.record.id)
             key = Key(view.task, view.round, view.attempt)
-            self._willing = not view.paused and await self._granted(key) is not None
+            out = self._without >> self._peer.index & 1
+            self._willing = not view.paused and not out and await self._granted(key) is not None
             finished, self._view = self.done, view
         self._show(view)
         self.feed(ev.LedgerSeen(view, self._peer.now(), self._willing))

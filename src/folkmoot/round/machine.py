@@ -63,7 +63,8 @@ __all__ = ["RoundMachine", "Timing"]
 class RoundMachine:
     """The rounds of one task as seen by member ``me``.
 
-    ``address_of`` gives the 20 bytes that a member's commit is bound to; ``policy`` is the task's. Feed every
+    ``address_of`` gives the 20 bytes that a member's commit is bound to; ``policy`` is the task's; ``without`` is the
+    bitmap of members that the task does without: what they contribute is attested to by nobody honest. Feed every
     event to ``handle`` and carry out the actions it returns. Events of another attempt than the present one are
     ignored. A reveal that does not open its commit raises ``ProtocolError``: the sender broke the rules.
     """
@@ -75,8 +76,10 @@ class RoundMachine:
         policy: Policy,
         *,
         timing: Timing | None = None,
+        without: int = 0,
     ) -> None:
         self.me = me
+        self._without = without
         self._address_of = address_of
         self._policy = policy
         self._timing = timing or Timing()
@@ -294,11 +297,12 @@ class RoundMachine:
         if not attempt.opened:
             attempt.wait(actions, "waits for the model that the round starts from")
             return
-        missing = self._pull_missing(attempt, view, view.committed, attempt.closed_at, actions)
+        wanted = view.committed & ~self._without
+        missing = self._pull_missing(attempt, view, wanted, attempt.closed_at, actions)
         if missing and self._now < self._exchange_deadline(view, attempt.closed_at):
             attempt.wait(actions, f"waits for the contributions of {len(missing)} members")
             return
-        holding = sum(1 << m for m in members_of(view.committed) if m not in missing)
+        holding = sum(1 << m for m in members_of(wanted) if m not in missing)
         for to in attempt.recipients(view, holding, now=self._now, stagger=self._timing.stagger):
             actions.append(SendHolding(attempt.key, to, holding))
         pool = {m: h for m, h in attempt.holdings.items() if view.members >> m & 1}
@@ -322,7 +326,9 @@ class RoundMachine:
         assert attempt.frozen_at is not None
         self._attend(attempt, view, actions)
         self._push(attempt, view, actions)
-        if attempt.statement is None and attempt.opened:
+        if view.survivors & self._without:
+            attempt.wait(actions, "a member is counted that the task does without; waits for the next attempt")
+        elif attempt.statement is None and attempt.opened:
             rows = attempt.plan.rows(view.survivors)
             if len(rows) < attempt.plan.needed(len(rows)):
                 attempt.wait(actions, _too_few(len(rows), attempt.plan))
