@@ -28,9 +28,9 @@ app = typer.Typer(
 _PANELS: dict[str, list[Callable[..., None]]] = {
     "See it": [demo.demo],
     "Members": [members.new, members.join, members.invite, members.members],
-    "Keys": [members.id_, members.backup, members.restore],
+    "Keys": [members.id_, members.backup, members.restore, members.delegate],
     "Data and tasks": [tasks.propose, tasks.tasks, tasks.review, tasks.grant, tasks.revoke, privacy.privacy],
-    "Deciding together": [governing.motions, governing.vote, governing.enact],
+    "Deciding together": [governing.motions, governing.vote, governing.enact, governing.follow],
     "Running": [running.run, running.status],
     "What came of it": [history.log, history.verify, history.export],
 }

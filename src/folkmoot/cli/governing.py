@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from folkmoot.ledger.motions import Kind, Motion
     from folkmoot.peer.home import Home
 
-__all__ = ["enact", "motions", "mover", "vote"]
+__all__ = ["enact", "follow", "motions", "mover", "vote"]
 
 mover = typer.Typer(help="Put something to the vote; your own vote is for it.", no_args_is_help=True)
 
@@ -70,13 +70,33 @@ def vote(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Vote on a motion, once and for good; with the vote that makes it pass, it is done at once."""
+    """Vote on a motion, once and for good; with the vote that makes it pass, it is done at once.
+
+    A vote to move the moot is cast only after its successor, and the account of this moot there, were found right.
+    """
+    from folkmoot.ledger.motions import Kind
     from folkmoot.peer import governing
     from folkmoot.peer.home import Home
 
     peer = Home.open(home)
     moot = peer.moot()
+    if not against and (found := moot.assembly.motion(motion)).kind is Kind.RETIRE:
+        from folkmoot.peer.migration import check_successor
+
+        check_successor(peer, found)
     _tell(moot, governing.vote(moot, motion, not against), json)
+
+
+def follow(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Go along to where the moot has moved: join there with your main key, and describe your datasets there."""
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.migration import follow as go_along
+
+    config = go_along(Home.open(home))
+    if json:
+        show_json({"ledger": config.ledger, "contract": config.contract})
+    else:
+        print(f"{home} belongs to {config.contract} on {config.ledger} now; start its peer again: folkmoot run")
 
 
 def enact(motion: MotionWord, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
@@ -215,6 +235,23 @@ def endow(
     from folkmoot.ledger.motions import Kind
 
     _move(home, Kind.ENDOW, (task, points), because, json)
+
+
+@mover.command("migrate")
+def migrate(
+    ledger: Annotated[str, typer.Argument(help="File of an embedded chain, or a node's URL, for the successor.")],
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """That the moot moves to a new contract, which you found for it, with its members and the account of its models.
+
+    Needs the larger majority. Once it is done, each member runs: folkmoot follow.
+    """
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.migration import propose_move
+
+    peer = Home.open(home)
+    _tell(peer.moot(), propose_move(peer, ledger), json)
 
 
 def _steer(task: int, standing: int, because: str, home: Path, json: bool) -> None:

@@ -10,9 +10,10 @@ import typer
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, short, show_json, show_table
 
 if TYPE_CHECKING:
+    from folkmoot.ledger.records import Member
     from folkmoot.peer.ticket import Ticket
 
-__all__ = ["backup", "id_", "invite", "join", "members", "new", "restore"]
+__all__ = ["backup", "delegate", "id_", "invite", "join", "members", "new", "restore"]
 
 NameOption = Annotated[str, typer.Option("--as", metavar="NAME", help="Your name in the moot, unique there.")]
 
@@ -99,17 +100,26 @@ def members(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     from folkmoot.peer.home import Home
     from folkmoot.peer.identity import check_binding
 
-    known = Home.open(home).moot().members()
+    moot = Home.open(home).moot()
+    known = moot.members()
     if json:
         show_json(known)
         return
     show_table(
-        ("member", "name", "address", "endpoint", "last seen at", "keys"),
+        ("member", "name", "address", "endpoint", "last seen at", "keys", "vote"),
         (
-            (m.index, m.name, m.address, short(m.endpoint), ", ".join(m.addresses), _bound(check_binding(m)))
+            (
+                m.index,
+                m.name,
+                m.address,
+                short(m.endpoint),
+                ", ".join(m.addresses),
+                _keys(m, check_binding(m)),
+                moot.assembly.weight_of(m.index) if m.living else "removed",
+            )
             for m in known
         ),
-    )  # fmt: skip
+    )
 
 
 def id_(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
@@ -127,6 +137,38 @@ def id_(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     else:
         for what, key in keys.items():
             print(f"{what:<9} {key}")
+
+
+def delegate(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Home of the daily keys; made if it is not there.", file_okay=False)
+    ] = None,
+    back: Annotated[
+        bool, typer.Option("--back", help="Use the main keys again; the daily ones are worthless.")
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Put other keys than your main ones into daily use, and run your peer with those.
+
+    They train, sign and aggregate, and can revoke; only the main key in --home grants, votes and delegates. So the main
+    key can stay on a machine that is off, and keys that were stolen from the peer's machine are replaced in a minute.
+    Do it between two rounds: the one under way may have to be made again.
+    """
+    from folkmoot.errors import LocalError
+    from folkmoot.peer import delegation
+    from folkmoot.peer.home import Home
+
+    if back == (folder is not None):
+        raise LocalError("name the folder of the daily keys, or give --back")
+    if folder is None:
+        delegation.take_back(Home.open(home))
+        print(f"the keys in {home} are in daily use again")
+        return
+    daily = delegation.delegate(Home.open(home), folder.resolve())
+    print(
+        f"{daily.identity.account.address} is in daily use; run the peer from there: folkmoot run --home {daily.path}"
+    )
+    print(f"Keep {home} safe: it grants and votes, and takes the daily keys back")
 
 
 def backup(
@@ -169,8 +211,8 @@ def restore(
     print(f"restored {identity.account.address} to {home}")
 
 
-def _bound(holds: bool) -> str:
-    return "bound" if holds else "NOT BOUND"
+def _keys(member: Member, bound: bool) -> str:
+    return ("bound" if bound else "NOT BOUND") + ("" if member.main == member.address else ", delegated")
 
 
 def _ticket(text: str) -> Ticket:

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from folkmoot.errors import LocalError
-from folkmoot.ledger import Moot, create_chain, open_chain
+from folkmoot.ledger import Chain, Moot, create_chain, open_chain
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import JoinFields
 from folkmoot.ledger.statements import address_of
@@ -16,7 +16,7 @@ from folkmoot.peer.home import Config, Home
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.ticket import Ticket
 
-__all__ = ["found", "join", "vote"]
+__all__ = ["chain_at", "fields_of", "found", "join", "located", "vote"]
 
 
 def found(
@@ -29,13 +29,11 @@ def found(
     """
     home = _unbound(folder)
     keys = home.ensure_identity(identity)
-    where = _located(ledger or str(folder / "ledger.sqlite"))
-    if "://" not in where and not Path(where).exists():
-        create_chain(where, genesis_time=int(time.time()))
-    chain = open_chain(where)
+    where = located(ledger or str(folder / "ledger.sqlite"))
+    chain = chain_at(where, create=True)
     voucher = secrets.token_bytes(32)
     address = address_of(voucher)
-    moot = Moot.deploy(chain, keys.account, name=name, seats=seats, voucher=address, founder=_fields(keys, member))
+    moot = Moot.deploy(chain, keys.account, name=name, seats=seats, voucher=address, founder=fields_of(keys, member))
     home.write_config(Config(name=member, ledger=where, contract=moot.address))
     return home, Ticket(where, bytes.fromhex(moot.address[2:]), voucher)
 
@@ -48,14 +46,14 @@ def join(
     Who is a member already, and only lost the folder, gets it back: nothing is sent to the ledger then. Raises
     ``LocalError`` when ``folder`` belongs to another moot, ``LedgerRefused`` when the voucher is used up.
     """
-    where, contract = _located(ledger or ticket.ledger), "0x" + ticket.contract.hex()
+    where, contract = located(ledger or ticket.ledger), "0x" + ticket.contract.hex()
     home = _unbound(folder, contract)
     keys = home.ensure_identity(identity)
     moot = Moot(open_chain(where), contract, keys.account)
     moot.check_code()
     known = moot.me()
     if known is None:
-        moot.join(_fields(keys, member), ticket.voucher)
+        moot.join(fields_of(keys, member), ticket.voucher)
         known = moot.me()
     if known is None:
         raise LocalError(f"the ledger {where} took the entry and does not show it; try again")
@@ -88,7 +86,15 @@ def vote(home: Home, ticket: Ticket | None = None) -> tuple[Ticket, bool]:
     return given, moot.assembly.is_usable(voucher)
 
 
-def _fields(keys: Identity, name: str) -> JoinFields:
+def chain_at(where: str, *, create: bool = False) -> Chain:
+    """The chain at a ledger's URL or path; with ``create`` the file of an embedded one is made where it is not."""
+    if create and "://" not in where and not Path(where).exists():
+        create_chain(where, genesis_time=int(time.time()))
+    return open_chain(where)
+
+
+def fields_of(keys: Identity, name: str) -> JoinFields:
+    """What a member with these keys tells of itself."""
     return JoinFields(name=name, endpoint=keys.endpoint, exchange=keys.exchange, binding=keys.binding(), addresses=())
 
 
@@ -100,6 +106,6 @@ def _unbound(folder: Path, contract: str | None = None) -> Home:
     return home
 
 
-def _located(ledger: str) -> str:
+def located(ledger: str) -> str:
     """The ledger's URL, or the absolute path of its file: a daemon's working directory is not the user's."""
     return ledger if "://" in ledger else str(Path(ledger.removeprefix("sqlite:")).expanduser().absolute())

@@ -1,0 +1,194 @@
+"""A moot that moves to another contract or another chain, by vote, and takes its history along.
+
+Who moves for it founds the successor, with an *account* of the old moot: its members and the last model of each task,
+as of a block. The account's hash stands in the successor as its heritage, and in the motion to move. Everyone who votes
+makes the account anew from the ledger, and looks at the successor, before a vote is cast.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import msgspec
+
+from folkmoot.digest import Hash, blob_hash
+from folkmoot.errors import LocalError
+from folkmoot.ledger import Moot, chronicle
+from folkmoot.ledger.address import checksum_address
+from folkmoot.ledger.motions import Kind, Motion
+from folkmoot.ledger.statements import address_of
+from folkmoot.peer import governing
+from folkmoot.peer.durable import replace
+from folkmoot.peer.founding import chain_at, fields_of, located
+from folkmoot.peer.home import Config, Home
+
+__all__ = ["Account", "account_of", "check_successor", "follow", "propose_move"]
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a successor takes over of a moot: a blob, whose hash is the heritage."""
+
+    chain_id: int
+    contract: str
+    block: int
+    """Everything up to this block counts."""
+    ledger: str
+    """Where the successor's ledger is."""
+    members: dict[str, str]
+    """Names, by main account."""
+    tasks: tuple[tuple[int, str, int, str], ...]
+    """Of each task its id, the hash of its code, its last final round and that round's model (its first state: 0)."""
+
+    @property
+    def blob(self) -> bytes:
+        """The account as bytes."""
+        return msgspec.json.encode(self)
+
+
+def account_of(moot: Moot, block: int, ledger: str) -> Account:
+    """The account of a moot as of a block, from its ledger's events alone: everyone makes the same."""
+    names: dict[int, str] = {}
+    mains: dict[int, str] = {}
+    tasks: dict[int, tuple[int, str, int, str]] = {}
+    for entry in chronicle.entries(moot):
+        if entry.block > block:
+            break
+        if entry.kind == "Joined":
+            names[entry["member"]] = entry["name"]
+        elif entry.kind == "Seated":
+            mains[entry["member"]] = entry["main"]
+        elif entry.kind == "Removed":
+            mains.pop(entry["member"], None)
+        elif entry.kind == "Proposed":
+            tasks[entry["task"]] = (entry["task"], entry["bundle"].hex(), 0, entry["genesis"].hex())
+        elif entry.kind == "Finalised":
+            id, bundle, *_ = tasks[entry["task"]]
+            tasks[entry["task"]] = (id, bundle, entry["round"], entry["model"].hex())
+    return Account(
+        chain_id=moot.chain_id,
+        contract=moot.address,
+        block=block,
+        ledger=ledger,
+        members={account: names[member] for member, account in sorted(mains.items())},
+        tasks=tuple(tasks[id] for id in sorted(tasks)),
+    )
+
+
+def propose_move(home: Home, ledger: str) -> Motion:
+    """Found the successor on ``ledger`` (a file or a URL, as in ``found``), and put the move to the vote.
+
+    Only members of the old moot can join it until they all have, each by its own key.
+    """
+    moot, where = home.moot(), located(ledger)
+    me = moot.me()
+    if me is None or me.main != home.identity.account.address:
+        raise LocalError("moving the moot takes a member's main key")
+    account = account_of(moot, moot.head(), where)
+    state = home.store().put(account.blob, durable=True)
+    successor = Moot.deploy(
+        chain_at(where, create=True),
+        home.identity.account,
+        name=moot.name(),
+        seats=1,
+        voucher=address_of(secrets.token_bytes(32)),
+        founder=fields_of(home.identity, me.name),
+        rules=moot.assembly.rules(),
+        heritage=state,
+        elders=[main for main in account.members if main != me.main],
+    )
+    words = (successor.chain_id, int(successor.address, 16), int.from_bytes(state, "big"))
+    return governing.move(moot, Kind.RETIRE, *words)
+
+
+def check_successor(home: Home, motion: Motion) -> Account:
+    """The account that a motion to move names, after everything about it has been checked.
+
+    Raises ``LocalError`` naming what is wrong: an account that is not this moot's, a contract that is not of this
+    version, a successor with other rules, another heritage, or that lets in others than this moot's members.
+    """
+    chain_id, address, state = motion.words
+    name = state.to_bytes(32, "big")
+    account = _account(home, name)
+    moot = home.moot()
+    if account != account_of(moot, account.block, account.ledger):
+        raise LocalError(
+            f"motion {motion.id}: its account of the moot is not what the ledger says up to {account.block}"
+        )
+    successor = Moot(chain_at(account.ledger), checksum_address(address.to_bytes(20, "big")))
+    if successor.chain_id != chain_id:
+        raise LocalError(f"motion {motion.id}: {account.ledger} is chain {successor.chain_id}, not {chain_id}")
+    successor.check_code()
+    about, assembly = successor.about(), successor.assembly
+    if about.heritage != name or about.name != moot.name():
+        raise LocalError(f"motion {motion.id}: the successor says that it continues another moot")
+    if assembly.rules() != moot.assembly.rules():
+        raise LocalError(f"motion {motion.id}: the successor passes motions by other rules")
+    inside = {m.main for m in successor.members()}
+    outside = [who for who in account.members if who not in inside and not assembly.is_usable(who)]
+    strangers = inside - account.members.keys()
+    if outside or strangers or about.seats > 1:
+        names = [account.members[who] for who in outside] or sorted(strangers) or ["whoever holds its ticket"]
+        wrong = "does not let in" if outside else "has"
+        raise LocalError(f"motion {motion.id}: the successor {wrong} {', '.join(names)}")
+    return account
+
+
+def follow(home: Home) -> Config:
+    """Join the moot that this one has moved to, and make ``home`` a peer of that one; its new configuration.
+
+    What it knew of the old one is kept beside: configuration, journal and the places of datasets, under the old
+    contract's address. Datasets are described anew there, by the same cards. Asking again goes on where it stopped.
+    """
+    moot = home.moot()
+    moves = [m for m in moot.assembly.motions() if m.kind is Kind.RETIRE and m.done]
+    if not moves:
+        raise LocalError("the moot has not moved; see folkmoot motions")
+    account = check_successor(home, moves[-1])
+    me = moot.me()
+    if me is None or me.main != home.identity.account.address:
+        raise LocalError("following the moot takes the member's main key; delegate again afterwards")
+    address = checksum_address(moves[-1].words[1].to_bytes(20, "big"))
+    successor = Moot(chain_at(account.ledger), address, home.identity.account)
+    if successor.me() is None:
+        successor.join(fields_of(home.identity, me.name), bytes(home.identity.account.key))
+    _move_files(home, moot, successor)
+    config = msgspec.structs.replace(home.config, ledger=account.ledger, contract=address, chain_id=successor.chain_id)
+    home.write_config(config)
+    return config
+
+
+def _move_files(home: Home, old: Moot, new: Moot) -> None:
+    mark = old.address[2:10].lower()
+    mine = {d.id: d for d in old.datasets() if d.id in home.data()}
+    there = {d.card: d.id for d in new.datasets()}
+    places: dict[int, str] = {}
+    for id, path in home.data().items():
+        if id in mine:
+            d = mine[id]
+            card = there.get(d.card) or new.describe(d.card, d.records, schema=d.schema, conditions=d.conditions)
+            places[card] = path
+    for file in (home.config_file, home.data_file):
+        if file.exists():
+            replace(file.with_name(f"{file.stem}-{mark}{file.suffix}"), file.read_bytes(), mode=0o600)
+    for suffix in ("", "-wal", "-shm"):
+        journal = home.journal.with_name(home.journal.name + suffix)
+        if journal.exists():
+            journal.rename(journal.with_name(f"journal-{mark}.sqlite{suffix}"))
+    replace(home.data_file, msgspec.json.encode(places) + b"\n", mode=0o600)
+
+
+def _account(home: Home, name: Hash) -> Account:
+    store = home.store()
+    if not store.has(name):
+        raise LocalError(
+            f"the account of the moot, blob {name.hex()[:12]}, is not here yet; a running peer fetches it: folkmoot run"
+        )
+    data: Any = store.get(name)
+    try:
+        found = msgspec.json.decode(data, type=Account)
+    except msgspec.MsgspecError as error:
+        raise LocalError(f"blob {name.hex()[:12]} is no account of a moot: {error}") from None
+    if blob_hash(found.blob) != name:
+        raise LocalError(f"blob {name.hex()[:12]} is no account of a moot in its one form")
+    return found
