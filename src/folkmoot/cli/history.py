@@ -64,7 +64,7 @@ def verify(
 
     own = Home.open(home) if ledger is None or not blobs else None
     if ledger is None and own is not None:
-        ledger, contract = own.config.ledger, contract or own.config.contract
+        ledger, contract = own.ledger(), contract or own.config.contract
     folders = blobs or ([own.blobs] if own is not None else [])
     assert ledger is not None
     report = replay(ledger if "://" in ledger else Path(ledger), contract, folders)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from folkmoot.errors import ChainError, FolkmootError, LedgerRefused
 from folkmoot.ledger import jsonrpc
+from folkmoot.ledger.hosting import is_hosted
 from folkmoot.ledger.interface import revert_reason
 from folkmoot.ledger.replica import Replica
 
@@ -95,8 +96,16 @@ class Chain:
         return int(self.rpc("eth_chainId"), 16)
 
     @property
+    def replica(self) -> Replica | None:
+        """This process's copy of the chain, if it has one: of an embedded or a hosted chain."""
+        return self._replica
+
+    @property
     def embedded(self) -> bool:
-        """Whether this is the embedded chain: gas is free, and what would revert is refused before it stands."""
+        """Whether this is the embedded chain: gas is free, and what would revert is refused before it stands.
+
+        A hosted chain is one as well, of which another member says what comes next.
+        """
         return self._replica is not None
 
     def rpc(self, method: str, *parameters: Any) -> Any:
@@ -177,8 +186,11 @@ class Chain:
 def open_chain(url: str) -> Chain:
     """The chain at ``url``: a ledger file's path, ``sqlite:PATH``, or a node's ``http(s)://`` address.
 
-    Raises ChainError if there is no ledger file at the path. A node is first spoken to when it is first used.
+    Raises ChainError if there is no ledger file at the path. A node is first spoken to when it is first used. A hosted
+    chain (``host:...``) is reached by who has a copy: ``folkmoot.peer.outbox.open_copy``.
     """
+    if is_hosted(url):
+        raise ChainError(f"{url}: a hosted chain is read from the copy in a peer's folder; name that with --home")
     if url.startswith(("http://", "https://")):
         from web3 import HTTPProvider, Web3
 

@@ -79,6 +79,11 @@ class Replica:
             self._scratch.cleanup()
 
     @property
+    def path(self) -> Path:
+        """The ledger file."""
+        return self._file.path
+
+    @property
     def number(self) -> int:
         """The newest block this process has followed to."""
         return self._history.length
@@ -115,6 +120,7 @@ class Replica:
         with self.lock:
             self._seen = _UNKNOWN
             with self._file.appending():
+                self._check_right()
                 self._follow()
                 number, parent = self.number + 1, self._newest
                 block = make_block(parent.hash, number, max(parent.timestamp, int(self.clock())), raw)
@@ -122,6 +128,33 @@ class Replica:
                 self._file.append(block)
             self._adopt(block, transaction, outcome)
         return transaction.hash
+
+    def take(self, block: Block) -> bool:
+        """Append a block that another process made; whether it was news.
+
+        Raises IntegrityError if it does not follow from the newest block, or another one has its number.
+        """
+        with self.lock:
+            self._seen = _UNKNOWN
+            with self._file.appending():
+                self._follow()
+                if block.number <= self.number:
+                    known = self._file.block(block.number)
+                    if known != block:
+                        raise IntegrityError(f"block {block.number} is another one here")
+                    return False
+                transaction, outcome = self._checked(self._machine, self._newest, block)
+                self._file.append(block)
+            self._adopt(block, transaction, outcome)
+        return True
+
+    def check(self, raw: bytes) -> Transaction:
+        """The transaction ``raw``, which could be the next block's. Raises LedgerRefused as ``send`` would."""
+        transaction = decode(raw, self.meta.chain_id)
+        with self.lock:
+            self.head()
+            self._machine.run(transaction, self.number + 1, int(self.now()))
+        return transaction
 
     def view(self, sender: str, to: str | None, data: bytes, gas: int = GAS_LIMIT) -> tuple[bytes, int]:
         """What a call would return, and its gas, as the next block's transaction at ledger time now.
@@ -186,6 +219,9 @@ class Replica:
             for index, log in enumerate(self.record(number).logs):
                 if _fits(log, addresses, topics):
                     yield FoundLog(number, index, *log)
+
+    def _check_right(self) -> None:
+        """Raise ChainError where this process may not append of its own; asked while the file is held."""
 
     def _from_cache(self, segments: int | None) -> tuple[Machine, History]:
         """A machine and a history as of the newest sealed segment that holds, at most ``segments`` of them."""

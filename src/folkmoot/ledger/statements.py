@@ -24,6 +24,7 @@ __all__ = [
     "commit_digest",
     "expulsion_digest",
     "holding_digest",
+    "hosting_digest",
     "model_digest",
     "opening_digest",
     "recover",
@@ -51,6 +52,7 @@ _EXPULSION_TYPE = keccak(b"Expulsion(uint256 task,uint256 member,bytes32 evidenc
 _SPLIT_TYPE = keccak(b"Split(uint256 task,uint256 first,uint256 last,bytes32 weights)")
 _REVEAL_TYPE = keccak(b"Reveal(uint256 task,uint256 round,uint256 attempt,bytes32 salt,bytes32 root)")
 _SEEDS_TYPE = keccak(b"Seeds(uint256 task,uint256 round,uint256 attempt,uint256 survivors,bytes32 root)")
+_HOSTING_TYPE = keccak(b"Hosting(uint256 height,bytes32 block,bytes32 endpoint,uint256 term)")
 _HALF_ORDER = 0x7FFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFF_5D576E73_57A4501D_DFE92F46_681B20A0
 
 
@@ -128,6 +130,15 @@ def seeds_digest(domain: Domain, task: int, round: int, attempt: int, survivors:
     The contract never sees it, as with ``reveal_digest``.
     """
     return _digest(domain, _SEEDS_TYPE, *map(_word, (task, round, attempt, survivors)), _hash(root))
+
+
+def hosting_digest(domain: Domain, height: int, block: bytes, endpoint: bytes, term: int) -> bytes:
+    """32 bytes that a member signs to make ``endpoint`` the host of a hosted chain after block ``height`` of hash
+    ``block``.
+
+    The contract never sees it: it counts where there is no ledger to vote on.
+    """
+    return _digest(domain, _HOSTING_TYPE, _word(height), _hash(block), _hash(endpoint), _word(term))
 
 
 def sign(key: bytes, digest: bytes) -> bytes:

@@ -24,6 +24,7 @@ from iroh import (
 
 from folkmoot.errors import NetworkError
 from folkmoot.network._fast import quicken
+from folkmoot.network.door import GUEST_ALPN, Door
 from folkmoot.network.exchange import Handler, answer, ask
 from folkmoot.network.limits import Limits
 from folkmoot.network.messages import Message, Refused
@@ -51,15 +52,26 @@ class Node:
 
     ``secret`` is 32 bytes, the Ed25519 seed behind the endpoint's id. ``messages`` is the union of ``Message`` types
     that requests and replies may be, for instance ``BlobMessage | Push | Ack``. Use it within one event loop.
+    ``guest`` is for who is no peer of those it asks: they hear it at their door, if they have one.
     """
 
-    def __init__(self, secret: bytes, messages: Any, *, limits: Limits | None = None, random: Random | None = None):
+    def __init__(
+        self,
+        secret: bytes,
+        messages: Any,
+        *,
+        limits: Limits | None = None,
+        random: Random | None = None,
+        guest: bool = False,
+    ):
         self.id = Ed25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
         self.limits = limits or Limits()
         self._secret = secret
         self._random = random or SystemRandom()
         self._codec = Codec(messages)
         self._endpoint: Endpoint | None = None
+        self._dials = GUEST_ALPN if guest else ALPN
+        self._door: Door | None = None
         self._handler: Handler = _nobody_home
         self._peers: dict[bytes, Peer] = {}
         self._counters: dict[bytes, PeerCounters] = {}
@@ -77,7 +89,11 @@ class Node:
             mode = RelayMode.custom_from_urls(list(relays)) if relays else RelayMode.disabled()
             self._endpoint = await Endpoint.bind(
                 EndpointOptions(
-                    preset=preset_minimal(), bind_addr=bind, secret_key=self._secret, alpns=[ALPN], relay_mode=mode
+                    preset=preset_minimal(),
+                    bind_addr=bind,
+                    secret_key=self._secret,
+                    alpns=[ALPN, GUEST_ALPN],
+                    relay_mode=mode,
                 )
             )
         except IrohError as error:
@@ -127,6 +143,10 @@ class Node:
     def serve(self, handler: Handler) -> None:
         """Answer requests with ``handler`` from now on."""
         self._handler = handler
+
+    def serve_guests(self, handler: Handler) -> None:
+        """Hear also who is none of this node's peers, at a door: ``handler`` decides whom, and what they get."""
+        self._door = Door(self._codec, self.id, handler, self._random)
 
     @property
     def counters(self) -> Mapping[bytes, PeerCounters]:
@@ -182,7 +202,7 @@ class Node:
         return reply
 
     async def _dial(self, address: EndpointAddr) -> Connection:
-        return await self._bound().connect(address, ALPN)
+        return await self._bound().connect(address, self._dials)
 
     # Answering
 
@@ -207,7 +227,12 @@ class Node:
         key = connection.remote_id().to_bytes()
         peer = self._peers.get(key)
         link = Link(connection, dialed=False)
-        if peer is None or peer.set_aside():
+        if connection.alpn() == GUEST_ALPN:
+            if self._door is not None:
+                self._spawn(self._door.receive(connection))
+            else:
+                link.close(NOT_ALLOWED, NOT_WANTED)
+        elif peer is None or peer.set_aside():
             _log.info("refused %s, %s", short(key), "set aside" if peer else "who is not among this node's peers")
             link.close(NOT_ALLOWED, NOT_WANTED)
         else:

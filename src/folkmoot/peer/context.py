@@ -47,7 +47,9 @@ T = TypeVar("T")
 class PeerContext:
     """The parts of a running peer. ``index`` is its bit in every bitmap."""
 
-    def __init__(self, home: Home, moot: Moot, node: Node, index: int, log: Log, *, embedded: bool) -> None:
+    def __init__(
+        self, home: Home, moot: Moot, node: Node, index: int, log: Log, *, embedded: bool, hosted: bool = False
+    ) -> None:
         self.home = home
         self.moot = moot
         self.node = node
@@ -67,9 +69,9 @@ class PeerContext:
         self._domain = moot.domain
         self._agreed: dict[bytes, bytes] = {}
         # A chain in the same process answers within a millisecond; a remote one must not hold the loop up, nor a
-        # transaction that waits for its block those who read.
+        # transaction that waits for its block those who read. A hosted one is read here and written elsewhere.
         self._reader = None if embedded else ThreadPoolExecutor(1, "ledger")
-        self._writer = None if embedded else ThreadPoolExecutor(1, "ledger-writer")
+        self._writer = None if embedded and not hosted else ThreadPoolExecutor(1, "ledger-writer")
         self._block_time = 0.0
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ import msgspec
 
 from folkmoot.digest import Hash
 from folkmoot.errors import FolkmootError, LocalError, NetworkError
+from folkmoot.ledger.hosted import HostedReplica
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import Member, Standing, TaskRecord
 from folkmoot.network import BlobMessage, BodyReader, Message, Node, Reply, serve_blobs
@@ -24,6 +25,8 @@ from folkmoot.peer import governing
 from folkmoot.peer.backfill import FULL, ROOMY, Backfill, collect
 from folkmoot.peer.context import PeerContext, Told
 from folkmoot.peer.home import Home
+from folkmoot.peer.hosting import Hosting
+from folkmoot.peer.hostmessages import HostMessage
 from folkmoot.peer.identity import check_binding
 from folkmoot.peer.log import Log
 from folkmoot.peer.messages import RoundMessage, Unavailable
@@ -31,6 +34,7 @@ from folkmoot.peer.process import keep_buffers, settle
 from folkmoot.peer.sandbox import choose, put_on_record
 from folkmoot.peer.session import TaskSession
 from folkmoot.peer.status import PeerStatus, TaskStatus, write_status
+from folkmoot.peer.visit import prepare
 from folkmoot.task.bundle import BUNDLE_LIMIT
 
 __all__ = ["Daemon", "run"]
@@ -72,9 +76,15 @@ class Daemon:
 
     def __init__(self, home: Home) -> None:
         self.home = home
-        self._moot = home.moot()
+        chain = home.chain()
+        self._moot = home.moot(chain)
         self._embedded = self._moot.embedded
-        self._node = Node(home.identity.endpoint_secret, BlobMessage | RoundMessage)
+        self._copy = chain.replica if isinstance(chain.replica, HostedReplica) else None
+        messages = BlobMessage | RoundMessage
+        self._node = Node(home.identity.endpoint_secret, messages if self._copy is None else messages | HostMessage)
+        self._hosting: Hosting | None = None
+        self._speaking: asyncio.Task[None] | None = None
+        self._anew = False
         self._sessions: dict[int, TaskSession] = {}
         self._refused: dict[int, _Refused] = {}
         self._stop = asyncio.Event()
@@ -96,8 +106,14 @@ class Daemon:
         """Ask the daemon to leave."""
         self._stop.set()
 
-    async def run(self) -> None:
-        """Take part until stopped. Raises ``LocalError`` when this identity is no member of the moot."""
+    def restart(self) -> None:
+        """Ask the daemon to leave, and another to start: what this one has read from the chain holds no more."""
+        self._anew = True
+        self._stop.set()
+
+    async def run(self) -> bool:
+        """Take part until stopped; whether another daemon is to start. Raises ``LocalError`` when this identity is no
+        member of the moot."""
         me = self._moot.me()
         if me is None:
             raise LocalError(f"{self.home.config.name} is not a member of this moot yet; folkmoot join TICKET first")
@@ -109,7 +125,9 @@ class Daemon:
         self._status.member = me.index
         await self._node.start(self.home.config.bind, self.home.config.relays or None)
         log = Log(self.home.log_file)
-        peer = self._peer = PeerContext(self.home, self._moot, self._node, me.index, log, embedded=self._embedded)
+        peer = self._peer = PeerContext(
+            self.home, self._moot, self._node, me.index, log, embedded=self._embedded, hosted=self._copy is not None
+        )  # fmt: skip
         put_on_record(peer)
         peer.store.reclaim()
         asyncio.get_running_loop().set_exception_handler(self._stray)
@@ -118,7 +136,11 @@ class Daemon:
         self._node.serve(self._answer)
         peer.log("started", pid=os.getpid(), member=me.index, addresses=self._node.addresses())
         self._status.state = "idle"
-        steps = (self._look, self._tick, self._report, self._catch_up, self._tidy)
+        steps: list[Callable[[], Awaitable[float]]] = [self._look, self._tick, self._report, self._catch_up, self._tidy]
+        if self._copy is not None:
+            peer.members = {m.index: m for m in self._moot.members()}
+            self._hosting = Hosting(peer, self._copy, self.restart)
+            steps += self._hosting.steps
         loops = [asyncio.create_task(self._again(step)) for step in steps]
         told = Told(peer)
         logging.getLogger("folkmoot").addHandler(told)
@@ -127,7 +149,9 @@ class Daemon:
         finally:
             logging.getLogger("folkmoot").removeHandler(told)
             self._status.state = "stopping"
-            for loop in loops:
+            if self._hosting is not None:
+                self._hosting.close()
+            for loop in (*loops, *filter(None, [self._speaking])):
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
             with contextlib.suppress(OSError):
@@ -137,6 +161,7 @@ class Daemon:
             peer.log("stopped")
             peer.close()
             log.close()
+        return self._anew
 
     async def _again(self, step: Callable[[], Awaitable[float]]) -> None:
         """Take ``step`` for ever, each time after as many seconds as it says. What it raises is logged and shown, and
@@ -208,10 +233,25 @@ class Daemon:
         if not members[self._peer.index].living:
             self._peer.complain("the members have removed this peer from the moot; it does nothing more there")
             return
+        if self._hosting is None:
+            await self._speak(members[self._peer.index])
+        elif self._speaking is None or self._speaking.done():
+            # a host that does not answer is not to keep this peer from looking
+            self._speaking = asyncio.create_task(self._guarded(self._speak(members[self._peer.index])))
+
+    async def _speak(self, me: Member) -> None:
         addresses = _fitting(self._node.addresses())
-        if members[self._peer.index].addresses != addresses:
+        if me.addresses != addresses:
             await self._peer.post(self._moot.announce, addresses)
         await self._enact()
+
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        try:
+            await work
+        except FolkmootError as error:
+            self._peer.complain(str(error))
+        except Exception as error:
+            self._peer.mishap(error)
 
     async def _enact(self) -> None:
         """Have done what has passed: the mover's peer at once, the others when it has not after a while."""
@@ -294,6 +334,8 @@ class Daemon:
             raise NetworkError("not a member of this moot")
         if isinstance(message, BlobMessage):
             return await self._blobs(endpoint, message, body) or Unavailable("that is an answer, not a request")
+        if self._hosting is not None and (told := await self._hosting.answer(member, message, body)) is not None:
+            return told
         task = getattr(message, "task", None)
         session = self._sessions.get(task) if isinstance(task, int) else None
         if session is None:
@@ -362,14 +404,16 @@ def _fitting(addresses: Sequence[str]) -> tuple[str, ...]:
 def run(home: Home) -> None:
     """Run the peer of ``home`` until SIGTERM or Ctrl-C. Raises ``LocalError`` when one runs there already."""
 
-    async def main() -> None:
+    async def main() -> bool:
         daemon = Daemon(home)
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, daemon.stop)
-        await daemon.run()
+        return await daemon.run()
 
     keep_buffers()
     settle()
     with home.lock():
-        asyncio.run(main())
+        prepare(home)
+        while asyncio.run(main()):
+            pass

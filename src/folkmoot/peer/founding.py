@@ -4,37 +4,58 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import msgspec
 
 from folkmoot.errors import LocalError
 from folkmoot.ledger import Chain, Moot, create_chain, open_chain
+from folkmoot.ledger.hostbook import LEDGER
+from folkmoot.ledger.hosting import is_hosted
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import JoinFields
 from folkmoot.ledger.statements import address_of
-from folkmoot.peer import governing
+from folkmoot.peer import governing, visit
 from folkmoot.peer.home import Config, Home
 from folkmoot.peer.identity import Identity
+from folkmoot.peer.outbox import open_copy
 from folkmoot.peer.ticket import Ticket
 
 __all__ = ["chain_at", "fields_of", "found", "join", "located", "vote"]
 
 
 def found(
-    folder: Path, *, name: str, seats: int, member: str, ledger: str | None = None, identity: Identity | None = None
+    folder: Path,
+    *,
+    name: str,
+    seats: int,
+    member: str,
+    ledger: str | None = None,
+    bind: str | None = None,
+    identity: Identity | None = None,
 ) -> tuple[Home, Ticket]:
     """Found a moot called ``name`` as its member 0; the ticket admits the others until there are ``seats``.
 
     ``ledger`` is the file of an embedded chain, which is made if it is not there (``folder/ledger.sqlite`` unless
-    told), or the URL of a node. Raises ``LocalError`` when ``folder`` belongs to a moot already.
+    told), or the URL of a node. With ``bind``, an ``ip:port`` that the founder's peer is to listen on, that peer hosts
+    the chain for the others. Raises ``LocalError`` when ``folder`` belongs to a moot already.
     """
     home = _unbound(folder)
     keys = home.ensure_identity(identity)
-    where = located(ledger or str(folder / "ledger.sqlite"))
-    chain = chain_at(where, create=True)
+    if bind is None:
+        where = located(ledger or str(folder / "ledger.sqlite"))
+        chain, config = chain_at(where, create=True), Config(name=member, ledger=where, contract="")
+    else:
+        where, bind = visit.hosting_url(keys, bind)
+        create_chain(folder / LEDGER, genesis_time=int(time.time()))
+        chain = Chain(open_copy(folder, where, keys.endpoint))
+        config = Config(name=member, ledger=where, contract="", bind=bind, chain_id=chain.id)
     voucher = secrets.token_bytes(32)
     address = address_of(voucher)
     moot = Moot.deploy(chain, keys.account, name=name, seats=seats, voucher=address, founder=fields_of(keys, member))
-    home.write_config(Config(name=member, ledger=where, contract=moot.address))
+    home.write_config(msgspec.structs.replace(config, contract=moot.address))
     return home, Ticket(where, bytes.fromhex(moot.address[2:]), voucher)
 
 
@@ -49,21 +70,34 @@ def join(
     where, contract = located(ledger or ticket.ledger), "0x" + ticket.contract.hex()
     home = _unbound(folder, contract)
     keys = home.ensure_identity(identity)
-    moot = Moot(open_chain(where), contract, keys.account)
-    moot.check_code()
-    known = moot.me()
-    if known is None:
-        moot.join(fields_of(keys, member), ticket.voucher)
+    with _reached(home, keys, where, contract, ticket.voucher) as chain:
+        moot = Moot(chain, contract, keys.account)
+        moot.check_code()
         known = moot.me()
-    if known is None:
-        raise LocalError(f"the ledger {where} took the entry and does not show it; try again")
-    if known.name != member:
-        raise LocalError(
-            f"this identity is member {known.index} already, by the name {known.name!r}; use --as {known.name}"
-        )
-    if not home.config_file.exists():
-        home.write_config(Config(name=member, ledger=where, contract=moot.address))
+        if known is None:
+            moot.join(fields_of(keys, member), ticket.voucher)
+            known = moot.me()
+        if known is None:
+            raise LocalError(f"the ledger {where} took the entry and does not show it; try again")
+        if known.name != member:
+            raise LocalError(
+                f"this identity is member {known.index} already, by the name {known.name!r}; use --as {known.name}"
+            )
+        if not home.config_file.exists():
+            chain_id = moot.chain_id if is_hosted(where) else None
+            home.write_config(Config(name=member, ledger=where, contract=moot.address, chain_id=chain_id))
     return home, known.index
+
+
+@contextmanager
+def _reached(home: Home, keys: Identity, where: str, contract: str, voucher: bytes) -> Iterator[Chain]:
+    """The chain, for one who is no member yet."""
+    if not is_hosted(where):
+        yield open_chain(where)
+        return
+    # two endpoints of one key would get in each other's way
+    with home.lock(), visit.visiting(home.path, keys, where, contract, voucher) as copy:
+        yield Chain(copy)
 
 
 def vote(home: Home, ticket: Ticket | None = None) -> tuple[Ticket, bool]:
@@ -72,7 +106,7 @@ def vote(home: Home, ticket: Ticket | None = None) -> tuple[Ticket, bool]:
     It does once more than half of the members have voted for it.
     """
     contract = bytes.fromhex(home.config.contract[2:])
-    given = ticket or Ticket(home.config.ledger, contract, secrets.token_bytes(32))
+    given = ticket or Ticket(home.url(), contract, secrets.token_bytes(32))
     if given.contract != contract:
         raise LocalError("this ticket is for another moot")
     moot = home.moot()
@@ -108,4 +142,6 @@ def _unbound(folder: Path, contract: str | None = None) -> Home:
 
 def located(ledger: str) -> str:
     """The ledger's URL, or the absolute path of its file: a daemon's working directory is not the user's."""
-    return ledger if "://" in ledger else str(Path(ledger.removeprefix("sqlite:")).expanduser().absolute())
+    if "://" in ledger or is_hosted(ledger):
+        return ledger
+    return str(Path(ledger.removeprefix("sqlite:")).expanduser().absolute())

@@ -2,7 +2,8 @@
 
 ``identity.json`` the seed (0600), ``config.json`` how to reach the moot, ``data.json`` where the member's datasets
 lie (never told to anyone), ``blobs/`` the store, ``journal.sqlite`` what the daemon must not forget, ``status.json``
-and ``log.jsonl`` what it is doing, ``peer.lock`` held while it runs.
+and ``log.jsonl`` what it is doing, ``peer.lock`` held while it runs. On a hosted chain also ``ledger.sqlite`` the copy
+of it, ``hosting.sqlite`` who hosts it, ``outbox/`` what commands leave for the running peer to bring there.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from folkmoot.peer.durable import replace
 from folkmoot.peer.identity import Identity
 
 if TYPE_CHECKING:
-    from folkmoot.ledger import Moot
+    from folkmoot.ledger import Chain, Moot
     from folkmoot.store import Store
 
 __all__ = ["Config", "Home"]
@@ -33,7 +34,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     ledger: str
-    """Absolute path of an embedded chain's file, or the URL of a JSON-RPC endpoint."""
+    """Absolute path of an embedded chain's file, the URL of a JSON-RPC endpoint, or that of a hosted chain's first
+    host."""
     contract: str
     """Address of the moot's contract, ``0x`` and 40 hex digits."""
     bind: str = "127.0.0.1:0"
@@ -163,11 +165,43 @@ class Home:
         finally:
             os.close(descriptor)
 
-    def moot(self) -> Moot:
-        """The moot's ledger, with transactions signed by this member."""
-        from folkmoot.ledger import Moot, open_chain
+    def chain(self) -> Chain:
+        """The chain that the moot stands on. Of a hosted one, the copy in this folder."""
+        from folkmoot.ledger import Chain, open_chain
 
-        return Moot(open_chain(self.config.ledger), self.config.contract, self.identity.account)
+        if not self.hosted:
+            return open_chain(self.config.ledger)
+        from folkmoot.peer.outbox import open_copy
+
+        return Chain(open_copy(self.path, self.config.ledger, self.identity.endpoint))
+
+    @property
+    def hosted(self) -> bool:
+        """Whether the chain is a hosted one, of which this folder has a copy."""
+        return self.config.ledger.startswith("host:")
+
+    def ledger(self) -> str:
+        """Where the chain is for who only reads: the path of a file, or a node's URL."""
+        replica = self.chain().replica if self.hosted else None
+        return self.config.ledger if replica is None else str(replica.path)
+
+    def url(self) -> str:
+        """The ledger as newcomers reach it: a hosted chain by way of who hosts it now."""
+        from folkmoot.ledger.hosted import HostedReplica
+        from folkmoot.ledger.hosting import HostUrl
+
+        chain = self.chain()
+        if not isinstance(chain.replica, HostedReplica) or chain.replica.book.term == 0:
+            return self.config.ledger
+        host = chain.replica.book.host
+        members = self.moot(chain).members()
+        return str(HostUrl(host, next((m.addresses for m in members if m.endpoint == host), ())))
+
+    def moot(self, chain: Chain | None = None) -> Moot:
+        """The moot's ledger, with transactions signed by this member."""
+        from folkmoot.ledger import Moot
+
+        return Moot(chain or self.chain(), self.config.contract, self.identity.account)
 
     def store(self) -> Store:
         """This peer's blobs."""

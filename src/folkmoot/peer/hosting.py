@@ -1,0 +1,221 @@
+"""A daemon's part in a hosted chain: it follows the host, or is it, and answers the other members about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from folkmoot.errors import IntegrityError, NetworkError, ProtocolError
+from folkmoot.ledger import statements
+from folkmoot.ledger.hosted import HostedReplica
+from folkmoot.ledger.hosting import HostUrl, knock_digest
+from folkmoot.ledger.transaction import RAW_LIMIT, decode
+from folkmoot.network import BodyReader, Message, Reply
+from folkmoot.peer.context import PeerContext
+from folkmoot.peer.hostcarry import Carrier
+from folkmoot.peer.hostmessages import (
+    Exhibit,
+    GetAppointment,
+    GetBlocks,
+    GetChain,
+    Hosted,
+    Knock,
+    Overdue,
+    Propose,
+    Submit,
+    ThisChain,
+    Tidings,
+)
+from folkmoot.peer.hostpages import LaterHost, Pages
+from folkmoot.peer.hostvote import Vote
+from folkmoot.peer.hostwatch import Watch
+from folkmoot.peer.outbox import Outbox
+
+__all__ = ["Hosting"]
+
+WAIT_SECONDS = 20.0
+"""How long the host may leave a question for the next block open."""
+IDLE_SECONDS = 0.2
+PAUSE, PAUSE_MOST = 0.05, 2.0
+"""Before a host that does not answer is asked again; doubles each time."""
+LOOK_SECONDS = 0.01
+"""Between looks for what commands have left, or appended."""
+_GUESTS = 1_000
+"""Endpoints that are remembered as let in."""
+_ENTRIES = 4
+"""Transactions that a guest may submit."""
+
+
+class Hosting:
+    """The hosted chain's side of one running peer. ``again`` is called when all that was read from it is out of date:
+    blocks were given up."""
+
+    def __init__(self, peer: PeerContext, copy: HostedReplica, again: Callable[[], None]) -> None:
+        self._peer = peer
+        self._copy = copy
+        self._again = again
+        self._outbox = Outbox(peer.home.path)
+        self._pages = Pages(peer, copy)
+        self._vote = Vote(peer, self._pages, self._changed)
+        self._watch = self._vote.watch = Watch(peer, self._pages, self._vote.learn)
+        self._carrier = Carrier(peer, self._pages, self._watch, self._outbox)
+        self._pause = PAUSE
+        self._told = copy.number
+        self._guests: dict[bytes, int] = {}
+        """Who was let in at the door, and how much each has submitted."""
+        copy.carry = self._carrier.carry
+        peer.node.serve_guests(self._hear)
+        self._attended = self._outbox.attended()
+        self._attended.__enter__()
+        self._changed(False)
+
+    @property
+    def steps(self) -> tuple[Callable[[], Awaitable[float]], ...]:
+        """What is to be done again and again, each time after as many seconds as the last time said."""
+        return self._follow, self._look, self._watch.tell, self._vote.step
+
+    def close(self) -> None:
+        """Give up what is under way, and tell commands that the peer is leaving."""
+        self._carrier.close()
+        self._watch.close()
+        self._attended.__exit__(None, None, None)
+
+    def _changed(self, given_up: bool) -> None:
+        """Another host holds."""
+        self._pages.wake()
+        for said in [said for said in self._peer.errors if said.startswith("the host ")]:
+            self._peer.errors.remove(said)  # it was another
+        if self._copy.hosting:
+            self._settle()
+        if given_up:
+            self._again()
+
+    def _settle(self) -> None:
+        """A host is looked for where it was last: it comes back there after a restart."""
+        config = self._peer.home.config
+        host, _, port = config.bind.rpartition(":")
+        ports = [address.rpartition(":")[2] for address in self._peer.node.addresses() if "://" not in address]
+        if port == "0" and ports:
+            self._peer.home.write_config(msgspec.structs.replace(config, bind=f"{host}:{ports[0]}"))
+
+    # ---- following ---------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> float:
+        """Ask the host for the next block, and wait for it."""
+        state = self._copy.book.state
+        if self._copy.hosting or state.trouble is not None or state.held:
+            self._watch.silent(None)
+            await self._pages.news(IDLE_SECONDS)
+            return 0.0
+        host = self._copy.book.host
+        asked = asyncio.ensure_future(self._pages.ask(host, wait=WAIT_SECONDS))
+        try:
+            while not asked.done():
+                # another host, or a reason to ask none, ends the waiting
+                changed = asyncio.ensure_future(self._pages.news(WAIT_SECONDS))
+                await asyncio.wait({asked, changed}, return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                if self._copy.book.host != host or self._copy.book.state.held or self._copy.book.state.trouble:
+                    return 0.0
+            page, body = await asked
+            await self._watch.take(page, body, host)
+        except LaterHost as later:
+            await self._vote.learn(later.hosted, self._peer.member_with(host))
+        except (NetworkError, ProtocolError, IntegrityError) as error:
+            self._watch.silent(error)
+            self._pause = min(2 * self._pause, PAUSE_MOST)
+            return self._pause
+        finally:
+            asked.cancel()
+        self._watch.silent(None)
+        self._pause = PAUSE
+        return 0.0
+
+    async def _look(self) -> float:
+        """See what commands have appended, or left to be brought to the host."""
+        if self._copy.head() != self._told:
+            self._told = self._copy.number
+            self._pages.wake()
+        self._carrier.collect()
+        return LOOK_SECONDS
+
+    # ---- members -----------------------------------------------------------------------------------------------
+
+    async def answer(self, member: int, message: Message, body: BodyReader) -> Reply | Message | None:
+        """Answer a member about the chain; ``None`` if the message is about something else."""
+        if isinstance(message, GetBlocks):
+            return await self._pages.answer(message)
+        if isinstance(message, Submit):
+            return await self._carrier.take(message, body)
+        if isinstance(message, Tidings):
+            answer = self._watch.tidings()
+            await self._watch.hear(member, message)
+            return answer
+        if isinstance(message, GetAppointment):
+            return Hosted(self._copy.book.state.appointment)
+        if isinstance(message, Propose):
+            return await self._vote.answer(member, message)
+        if isinstance(message, Exhibit):
+            return await self._watch.judge(message, body, self._peer.members[member].endpoint)
+        if isinstance(message, Overdue):
+            return await self._carrier.hear(member, body)
+        if isinstance(message, GetChain):
+            return self._this_chain()
+        return None
+
+    def _this_chain(self) -> ThisChain:
+        return ThisChain(self._copy.meta.chain_id, self._copy.meta.genesis_time)
+
+    # ---- guests ------------------------------------------------------------------------------------------------
+
+    async def _hear(self, guest: bytes, message: Message, body: BodyReader) -> Reply | Message:
+        """Answer who is no peer yet: with a usable voucher's word for its endpoint it gets the chain, and may submit
+        its entry. Anyone else gets nothing."""
+        if isinstance(message, Knock):
+            self._check_knock(guest, message.signature)
+            if len(self._guests) >= _GUESTS:
+                self._guests.clear()
+            self._guests.setdefault(guest, 0)
+            self._peer.log("guest", endpoint=guest.hex())
+            return self._this_chain()
+        if guest not in self._guests:
+            raise ProtocolError("a guest knocks first")
+        if not self._copy.hosting:
+            raise NetworkError(f"this peer does not host the chain; join with --ledger {self._url()}")
+        if isinstance(message, GetAppointment):
+            return Hosted(self._copy.book.state.appointment)
+        if isinstance(message, GetBlocks):
+            return self._pages.page(message.first, message.most)
+        if isinstance(message, Submit):
+            return await self._enter(guest, message, body)
+        raise ProtocolError(f"{type(message).__name__} is not for guests")
+
+    def _check_knock(self, guest: bytes, signature: bytes) -> None:
+        if self._peer.member_with(guest) is not None:
+            return  # it has lost its folder, and not its keys
+        contract = bytes.fromhex(self._peer.moot.address[2:])
+        voucher = statements.recover(knock_digest(contract, self._copy.me, guest), signature)
+        if not admits(self._peer, voucher):
+            raise IntegrityError("this voucher admits nobody, or nobody any more")
+
+    async def _enter(self, guest: bytes, message: Submit, body: BodyReader) -> Reply | Message:
+        raw = await body.read(RAW_LIMIT)
+        self._guests[guest] += 1
+        if self._guests[guest] > _ENTRIES or guest not in decode(raw, self._copy.meta.chain_id).data:
+            raise ProtocolError("a guest submits its own entry and nothing else")
+        return self._carrier.enter(message, raw)
+
+    def _url(self) -> str:
+        """Where the chain is hosted, as far as the ledger says."""
+        host = self._copy.book.host
+        member = self._peer.member_with(host)
+        known = () if member is None else self._peer.members[member].addresses
+        return str(HostUrl(host, known))
+
+
+def admits(peer: PeerContext, voucher: str) -> bool:
+    """Whether the key behind the address ``voucher`` admits a member now."""
+    about, members = peer.moot.about(), peer.moot.members()
+    return (about.voucher == voucher and len(members) < about.seats) or peer.moot.assembly.is_usable(voucher)

@@ -1,0 +1,299 @@
+"""Watching the host: peers tell each other what they have from it, and what it is caught at everyone sees.
+
+A host that signs two blocks of one number, or one that does not hold, has signed the proof; whoever has it shows it
+to all, and nobody takes anything from that host any more. What a host keeps back, a block or a transaction, leaves no
+proof. It is made good where that is possible, and said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+from folkmoot.errors import ChainError, FolkmootError, IntegrityError, NetworkError, ProtocolError
+from folkmoot.ledger.hostbook import Trouble
+from folkmoot.ledger.hosting import Head
+from folkmoot.ledger.transaction import RAW_LIMIT
+from folkmoot.network import BodyReader, Message
+from folkmoot.peer.context import PeerContext
+from folkmoot.peer.hostmessages import Blocks, Exhibit, GetAppointment, Hosted, Row, Tidings
+from folkmoot.peer.hostpages import Conflict, FalseBlock, LaterHost, Pages, Unlinked
+from folkmoot.peer.messages import Ack, Unavailable
+
+__all__ = ["Watch"]
+
+TELL_SECONDS = 1.0
+"""Between two words to each other member; in large moots it is longer."""
+FRESH_SECONDS = 15.0
+"""For so long a member's word counts as what it has and wants."""
+LATE_SECONDS = 3.0
+"""For so long the host may take to give a block that another member has."""
+SILENT_SECONDS = 5.0
+_ASK_SECONDS = 5.0
+_MANY = 32
+"""Members; beyond so many there is a longer pause between two words to each."""
+VOTE = "to have another host: folkmoot host move MEMBER"
+
+
+class Watch:
+    """What this peer knows of the host and of the other members' copies."""
+
+    def __init__(self, peer: PeerContext, pages: Pages, learn: Callable[[Hosted, int | None], Awaitable[None]]) -> None:
+        self.heard: dict[int, tuple[float, Tidings]] = {}
+        """What each member said last, and when."""
+        self._peer = peer
+        self._pages = pages
+        self._book = pages.book
+        self._copy = pages.copy
+        self.learn = learn
+        self._telling: set[int] = set()
+        self._jobs: set[asyncio.Task[None]] = set()
+        self._shown: set[int] = set()
+        """Members that have seen what the host was caught at."""
+        self._silent_since: float | None = None
+        self._behind_since: float | None = None
+
+    def close(self) -> None:
+        """Give up all that is under way."""
+        for job in self._jobs:
+            job.cancel()
+
+    # ---- people ------------------------------------------------------------------------------------------------
+
+    def host_name(self) -> str:
+        """What the host is called."""
+        return self.name_of(self._book.host)
+
+    def name_of(self, endpoint: bytes) -> str:
+        """What the member is called whose endpoint this is."""
+        member = self._peer.member_with(endpoint)
+        return endpoint.hex()[:10] if member is None else self._peer.members[member].name
+
+    def ignored(self, member: int, name: bytes, trouble: str) -> None:
+        """Say that the host does not take a member's transaction."""
+        known = self._peer.members.get(member)
+        who = str(member) if known is None else known.name
+        self._peer.complain(
+            f"the host {self.host_name()} leaves out a transaction of {who}, {name.hex()[:12]}, that holds here:"
+            f" {trouble}; {VOTE}"
+        )
+
+    def silent(self, error: FolkmootError | None) -> None:
+        """Note that the host does not answer, or does."""
+        if error is None:
+            self._silent_since = None
+            return
+        now = time.monotonic()
+        self._silent_since = self._silent_since or now
+        if now > self._silent_since + SILENT_SECONDS:
+            self._peer.complain(f"the host {self.host_name()} does not answer: {error}; {VOTE}")
+
+    def check_trust(self) -> None:
+        """Raise ``ChainError`` where the host has been caught."""
+        if self._book.state.trouble is not None:
+            raise ChainError(self._book.state.trouble.words)
+
+    # ---- what comes from the host, whoever brings it -----------------------------------------------------------
+
+    async def take(self, page: Blocks, body: bytes, giver: bytes) -> bool:
+        """``Pages.take``, and what follows where the host is at fault. Raises ``NetworkError`` then."""
+        try:
+            return await self._pages.take(page, body, giver)
+        except (Conflict, FalseBlock) as fault:
+            self._convict(fault)
+            raise NetworkError(str(fault)) from fault
+        except Unlinked as fault:
+            if giver != self._book.host:
+                raise
+            self._suspect(str(fault))
+            raise NetworkError(str(fault)) from fault
+        except (IntegrityError, ProtocolError, ChainError) as fault:
+            if giver == self._book.host:
+                self._peer.complain(f"the host {self.host_name()} gives what cannot be taken: {fault}; {VOTE}")
+            raise NetworkError(str(fault)) from fault
+
+    async def fetch(self, member: int, *, wait: float = 0.0) -> bool:
+        """Take the next page from a member; whether it had any."""
+        endpoint = self._peer.members[member].endpoint
+        page, body = await self._pages.ask(endpoint, wait=wait)
+        return await self.take(page, body, endpoint)
+
+    def _convict(self, fault: Conflict | FalseBlock) -> None:
+        if isinstance(fault, Conflict):
+            self._distrust(f"signed {fault}", fault.heads)
+        else:
+            self._distrust(f"signed {fault}", (fault.head,), (fault.block.timestamp, fault.block.raw))
+
+    def _suspect(self, words: str) -> None:
+        """The host itself gave what does not follow: seen here, and no proof for others."""
+        self._distrust(f"gave what does not follow: {words}", ())
+
+    def _distrust(self, what: str, heads: tuple[Head, ...], block: tuple[int, bytes] | None = None) -> None:
+        if self._book.state.trouble is None:
+            words = f"the host {self.host_name()} {what}; nothing is taken from it any more; {VOTE}"
+            trouble = Trouble(term=self._book.term, words=words, heads=heads, block=block)
+            self._book.change(trouble=trouble)
+            self._peer.log("distrusts the host", host=self.host_name(), what=what)
+            self._shown.clear()
+        self.complain()
+        self._pages.wake()
+
+    def complain(self) -> None:
+        """Keep what the host was caught at before everyone's eyes."""
+        if self._book.state.trouble is not None:
+            self._peer.complain(self._book.state.trouble.words)
+
+    # ---- members among each other ------------------------------------------------------------------------------
+
+    async def tell(self) -> float:
+        """A word to every other member; seconds until the next."""
+        self.complain()
+        for member in self.others():
+            if member not in self._telling:
+                self._spawn(self._tell(member))
+        await self._catch_up()
+        return TELL_SECONDS * max(1.0, len(self._peer.members) / _MANY)
+
+    def others(self) -> Iterator[int]:
+        """The other members there are."""
+        return (member for member in self._peer.living if member != self._peer.index)
+
+    async def tell_all(self, message: Message, body: bytes = b"") -> None:
+        """The same to every other member, without waiting for what they make of it."""
+        for member in self.others():
+            self._spawn(self._say(member, message, body))
+
+    def _spawn(self, work: Awaitable[None]) -> None:
+        job = asyncio.ensure_future(work)
+        self._jobs.add(job)
+        job.add_done_callback(self._jobs.discard)
+
+    async def _say(self, member: int, message: Message, body: bytes) -> None:
+        try:
+            await self._ask(member, message, body)
+        except FolkmootError as error:
+            self._peer.log("unreachable", member=member, error=str(error))
+
+    async def _ask(self, member: int, message: Message, body: bytes = b"") -> Message:
+        endpoint = self._peer.members[member].endpoint
+        reply, _ = await self._peer.node.request(endpoint, message, body=body, timeout=_ASK_SECONDS)
+        return reply
+
+    async def _tell(self, member: int) -> None:
+        self._telling.add(member)
+        try:
+            reply = await self._ask(member, self.tidings())
+            if isinstance(reply, Tidings):
+                await self.hear(member, reply)
+            trouble = self._book.state.trouble
+            if trouble is not None and trouble.heads and member not in self._shown:
+                at, raw = trouble.block or (0, b"")
+                if isinstance(await self._ask(member, Exhibit(trouble.heads, at), raw), Ack):
+                    self._shown.add(member)
+        except (NetworkError, ProtocolError, IntegrityError):
+            pass  # who is away hears the next word
+        except FolkmootError as error:
+            self._peer.complain(str(error))
+        finally:
+            self._telling.discard(member)
+
+    def tidings(self) -> Tidings:
+        """What this peer has, and wants."""
+        state, newest = self._book.state, self._copy.newest
+        head = self._pages.head(newest.number)
+        return Tidings(
+            term=self._book.term,
+            number=newest.number,
+            block=newest.hash,
+            signature=head.signature if head is not None and head.block == newest.hash else b"",
+            wish=state.wish,
+            held=state.held,
+            voted=state.voted[0],
+        )
+
+    async def hear(self, member: int, said: Tidings) -> None:
+        """Take in another member's word. Raises ``IntegrityError`` where it passes on what the host did not sign."""
+        self.heard[member] = time.monotonic(), said
+        if said.term > self._book.term:
+            await self._learn_from(member)
+            return
+        if said.term < self._book.term or not said.signature:
+            return
+        head = Head(said.term, said.number, said.block, said.signature)
+        try:
+            self._pages.check(head)
+        except Conflict as fault:
+            self._convict(fault)
+            return
+        if head.number > self._copy.number:
+            self._book.keep([head])
+
+    async def _learn_from(self, member: int) -> None:
+        reply = await self._ask(member, GetAppointment())
+        if isinstance(reply, Hosted):
+            await self.learn(reply, member)
+
+    def fresh(self) -> dict[int, Tidings]:
+        """What the other members said lately."""
+        since = time.monotonic() - FRESH_SECONDS
+        return {m: said for m, (at, said) in self.heard.items() if at > since and m in self._peer.members}
+
+    async def _catch_up(self) -> None:
+        """Get from other members what they have and the host did not give."""
+        head, state = self._copy.head(), self._book.state
+        ahead = {m: s for m, s in self.fresh().items() if s.term == self._book.term and s.signature and s.number > head}
+        if not ahead or (state.trouble is not None and not state.held):
+            self._behind_since = None
+            return
+        now = time.monotonic()
+        self._behind_since = self._behind_since or now
+        if not state.held and self._silent_since is None and now < self._behind_since + LATE_SECONDS:
+            return
+        for member in sorted(ahead, key=lambda m: -ahead[m].number):
+            try:
+                while self._copy.number < ahead[member].number and await self.fetch(member):
+                    pass
+            except LaterHost as later:
+                await self.learn(later.hosted, member)
+            except (NetworkError, ProtocolError, IntegrityError) as error:
+                self._peer.log("no blocks", member=member, error=str(error))
+                continue
+            if not state.held and self._silent_since is None and self._copy.number > head:
+                who = self._peer.members[member].name
+                self._peer.complain(
+                    f"the host {self.host_name()} keeps back blocks from {head + 1} on, which {who} has; {VOTE}"
+                )
+            return
+
+    async def judge(self, exhibit: Exhibit, body: BodyReader, giver: bytes) -> Message:
+        """See for oneself what another member has against the host. Raises ``IntegrityError`` if it is nothing."""
+        raw = await body.read(RAW_LIMIT)
+        first = exhibit.heads[0]
+        if first.term != self._book.term:
+            return Unavailable("that host is not the one here")
+        if self._book.state.trouble is not None:
+            return Ack()
+        try:
+            for head in exhibit.heads:
+                self._pages.check(head)
+            if len(exhibit.heads) == 2:
+                second = exhibit.heads[1]
+                if (first.number, first.block) != (second.number, second.block) and first.number == second.number:
+                    raise Conflict(
+                        f"two blocks {first.number}: {first.block.hex()} and {second.block.hex()}", exhibit.heads
+                    )
+                raise IntegrityError("these two blocks do not contradict each other")
+        except Conflict as fault:
+            self._convict(fault)
+            return Ack()
+        if not raw or first.number > self._copy.head() + 1:
+            return Unavailable("this peer has not come that far")
+        row = Row(exhibit.time, first.block, len(raw), first.signature)
+        try:
+            await self.take(Blocks(first.term, first.number, (row,)), raw, giver)
+        except NetworkError:
+            pass
+        except Unlinked:
+            return Unavailable("that does not follow from what this peer has")
+        return Ack()
