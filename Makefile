@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 # The benchmarks compare with Flower, which holds back some of our dependencies: so they have an environment of their own.
 BENCH  ?= .venv-bench
 
-.PHONY: demo test test-long check bench bench-robustness clean
+.PHONY: demo test test-long check bench bench-robustness bench-rewards clean
 
 demo: $(VENV)/.run
 	$(BIN)/folkmoot demo $(ARGS)
@@ -27,6 +27,9 @@ bench: $(BENCH)/.bench
 
 bench-robustness: $(VENV)/.dev
 	$(BIN)/python -m benchmarks robustness --write docs/robustness.md $(ARGS)
+
+bench-rewards: $(VENV)/.dev
+	$(BIN)/python -m benchmarks rewards --write docs/rewards.md $(ARGS)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "folkmoot needs Python 3.11 or later: make PYTHON=python3.11 demo")'

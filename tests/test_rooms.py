@@ -18,9 +18,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": {"errors", "digest"},
     "network": {"errors", "digest", "store"},
     "ledger": {"errors", "keccak", "round.view"},
-    "peer": {"errors", "digest", "keccak", "task", "privacy", "round", "store", "network", "ledger"},
-    "simulate": {"errors", "digest", "task", "learn", "round", "peer"},
-    "cli": {"errors", "digest", "task", "privacy", "learn", "round", "ledger", "peer", "simulate"},
+    "reward": {"errors", "digest", "task", "round"},
+    "peer": {"errors", "digest", "keccak", "task", "privacy", "round", "store", "network", "ledger", "reward"},
+    "simulate": {"errors", "digest", "task", "learn", "round", "reward", "peer"},
+    "cli": {"errors", "digest", "task", "privacy", "learn", "round", "ledger", "reward", "peer", "simulate"},
 }
 """For each room, what it may import besides itself: rooms, or single modules of a room."""
 DOORS = {"__init__.py": {"errors", "learn", "task"}, "__main__.py": {"cli"}}
