@@ -250,6 +250,7 @@ class TaskSession:
         job = asyncio.get_running_loop().create_task(self._guarded(work))
         self._jobs[job] = key
         job.add_done_callback(lambda done: self._jobs.pop(done, None))
+        job.add_done_callback(lambda _: work.close())  # one that is cancelled before it began would be warned of
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
