@@ -29,7 +29,7 @@ def report(moot: LocalMoot, task: int, settings: Settings, console: Console, mod
 
     Raises what ``verify`` raises when anything does not hold.
     """
-    from folkmoot.peer.offering import export
+    from folkmoot.peer.export import export
     from folkmoot.peer.verify import verify
     from folkmoot.task import load_task, make_bundle, read_state
 

@@ -1,25 +1,85 @@
-"""Verbs about what came of a task: its rounds, the proof that they hold, the model."""
+"""Verbs about what came of it all: the moot's history, a model's, the proof that they hold, the model itself."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, short, show_json, show_table
-from folkmoot.cli.tasks import TaskArgument
 
-__all__ = ["export", "log", "verify"]
+if TYPE_CHECKING:
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.lineage import Lineage
+    from folkmoot.peer.sources import Sources
+
+__all__ = [
+    "BlobsOption",
+    "ContractOption",
+    "LedgerOption",
+    "export",
+    "log",
+    "moment",
+    "show",
+    "sources_of",
+    "unlearn",
+    "verify",
+]
+
+TaskArgument = Annotated[int, typer.Argument(help="Id of the task; see folkmoot tasks.", min=1)]
+LedgerOption = Annotated[
+    str | None, typer.Option("--ledger", help="File of the chain, or URL; without it, the ledger of --home.")
+]
+BlobsOption = Annotated[
+    list[Path] | None,
+    typer.Option("--blobs", help="A peer's blobs; may be given again. Without it, those of --home."),
+]
+ContractOption = Annotated[
+    str | None, typer.Option("--contract", help="Address of the moot; needed when the chain holds several.")
+]
 
 
-def log(task: TaskArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
-    """List the final rounds of a task: who was in each, who signed, and the model it made."""
+@contextmanager
+def sources_of(
+    home: Path, ledger: str | None, contract: str | None, blobs: Sequence[Path] | None, upto: int | None = None
+) -> Iterator[Sources]:
+    """Ledger and blobs as named, and where they are not, those of the peer in ``home``."""
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.sources import opened
+
+    own = Home.open(home) if ledger is None else None
+    if own is not None:
+        ledger, contract = own.ledger(), contract or own.config.contract
+        blobs = blobs or [own.blobs]
+    assert ledger is not None
+    with opened(ledger if "://" in ledger else Path(ledger), contract, blobs or (), upto) as sources:
+        yield sources
+
+
+def moment(seconds: float) -> str:
+    """A time, here, for people."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
+
+
+def log(
+    task: Annotated[
+        int | None, typer.Argument(help="Id of a task: its rounds. Without it, all that happened.", min=1)
+    ] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Tell all that happened in the moot, as the ledger has it; with a task, its final rounds."""
     from folkmoot.ledger.records import members_of
     from folkmoot.peer.home import Home
 
     moot = Home.open(home).moot()
+    if task is None:
+        _tell_all(Home.open(home), json)
+        return
     moot.task(task)
     finals = moot.finals(task)
     if json:
@@ -35,62 +95,187 @@ def log(task: TaskArgument, home: HomeOption = DEFAULT_HOME, json: JsonOption = 
                 short(final.model),
                 ", ".join(names[i] for i in members_of(final.survivors)),
                 f"{final.signers.bit_count()} of {final.members.bit_count()}",
-                time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(final.time)),
+                moment(final.time),
             )
             for final in finals
         ),
     )
 
 
+def _tell_all(home: Home, json: bool) -> None:
+    from folkmoot.ledger.chronicle import entries, names_in, tell
+
+    history = entries(home.moot())
+    names = names_in(history)
+    motions = {entry["motion"]: entry for entry in history if entry.kind == "Moved"}
+    if json:
+        show_json([{**vars(entry), "says": tell(entry, names, motions)} for entry in history])
+        return
+    show_table(
+        ("block", "at", "what happened"),
+        ((entry.block, moment(entry.time), tell(entry, names, motions)) for entry in history),
+    )
+
+
+def show(
+    task: TaskArgument,
+    round_: Annotated[int | None, typer.Argument(metavar="[ROUND]", help="The last unless told.", min=1)] = None,
+    ledger: LedgerOption = None,
+    blobs: BlobsOption = None,
+    contract: ContractOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Show how a model came to be: its code, and for each round the datasets, the grants, and who signed."""
+    from folkmoot.peer.lineage import lineage
+
+    with sources_of(home, ledger, contract, blobs) as sources:
+        found = lineage(sources, task, round_)
+    if json:
+        import msgspec
+
+        show_json(msgspec.to_builtins(found))
+        return
+    _show_lineage(found)
+
+
+def _show_lineage(found: Lineage) -> None:
+    print(f"model {found.model}: task {found.task}, round {found.round}")
+    print(f"moot {found.moot}, contract {found.contract} on chain {found.chain_id}")
+    for stretch in found.course:
+        without = f", without {', '.join(map(str, stretch.without))}" if stretch.without else ""
+        print(f"task {stretch.task}: code {stretch.bundle}{without}")
+        print(f"  proposed by member {stretch.proposer}: {stretch.proposed}")
+        print(f"  adopted: {stretch.adopted}")
+        print(f"  starts from {stretch.genesis}")
+    print()
+    show_table(
+        ("task", "round", "attempt", "member", "dataset", "records", "card", "granted in", "committed in", "model"),
+        (
+            (
+                *(step.task, step.round, step.attempt, share.name, share.dataset, share.records, share.card[:12]),
+                *(f"block {share.grant.block}", f"block {share.commit.block}", step.model[:12]),
+            )
+            for step in found.steps
+            for share in step.survivors
+        ),
+    )
+
+
 def verify(
-    ledger: Annotated[
-        str | None, typer.Option(help="File of the chain, or URL; without it, the ledger of --home.")
+    ledger: LedgerOption = None,
+    blobs: BlobsOption = None,
+    contract: ContractOption = None,
+    export: Annotated[
+        Path | None, typer.Option("--export", help="An exported folder to check instead.", file_okay=False)
     ] = None,
-    blobs: Annotated[
-        list[Path] | None, typer.Option(help="A peer's blobs; may be given again. Without it, those of --home.")
-    ] = None,
-    contract: Annotated[
-        str | None, typer.Option(help="Address of the moot; needed when the chain holds several.")
+    compare: Annotated[
+        str | None, typer.Option(help="URL of another node, whose history has to be the same.", metavar="URL")
     ] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Replay the whole history from ledger and blobs, trusting nobody; exit 1 at the first thing that does not hold.
 
-    Runs every task's public code (its updates) again, in this process: read it first (folkmoot review).
+    Runs every task's public code (its updates) again, in this process: read it first (folkmoot review). With --export,
+    checks an exported model: with --ledger its rounds and grants too, with --blobs its metrics as well.
     """
+    if export is not None:
+        _verify_export(export, ledger, blobs, contract, json)
+        return
     from folkmoot.peer.home import Home
-    from folkmoot.peer.verify import verify as replay
+    from folkmoot.peer.sources import compare as hold_against
+    from folkmoot.peer.verify import replay
 
-    own = Home.open(home) if ledger is None or not blobs else None
-    if ledger is None and own is not None:
-        ledger, contract = own.ledger(), contract or own.config.contract
-    folders = blobs or ([own.blobs] if own is not None else [])
-    assert ledger is not None
-    report = replay(ledger if "://" in ledger else Path(ledger), contract, folders)
+    with sources_of(home, ledger, contract, blobs or [Home.open(home).blobs]) as sources:
+        report = replay(sources)
+        same = None if compare is None else hold_against(sources, compare)
     if json:
         show_json(report)
         return
     for note in report.notes:
         print(note)
+    for task, names in report.without.items():
+        print(f"task {task}: no round counts a contribution of {', '.join(names)}")
+    if same is not None:
+        print(f"{same} entries of the ledger are the same at {compare}")
     print(f"verified: {report.rounds} rounds replayed, every hash holds")
+
+
+def _verify_export(
+    folder: Path, ledger: str | None, blobs: list[Path] | None, contract: str | None, json: bool
+) -> None:
+    from folkmoot.peer.inspection import inspect
+    from folkmoot.peer.verify import replay
+
+    if ledger is None:
+        report = inspect(folder)
+    else:
+        with sources_of(DEFAULT_HOME, ledger, contract, blobs) as sources:
+            report = inspect(folder, sources, replay(sources) if blobs else None)
+    found = report.lineage
+    if json:
+        told = {"model": found.model, "task": found.task, "round": found.round, "signer": report.signer}
+        show_json({**told, "against_ledger": report.against_ledger, "notes": report.notes})
+        return
+    for note in report.notes:
+        print(note)
+    rounds = f"its {len(found.steps)} rounds and every grant are as on the ledger" if report.against_ledger else ""
+    held = "model, card and statement are as " + report.signer + " signed them"
+    print("verified: " + (f"{held}; {rounds}" if rounds else held))
 
 
 def export(
     task: TaskArgument,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The safetensors file to write.", dir_okay=False)],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="A .safetensors file, or a folder for model, card and lineage.")
+    ],
     round_: Annotated[
         int | None, typer.Option("--round", help="The round whose model is wanted.", show_default="the last", min=1)
     ] = None,
+    licence: Annotated[
+        str, typer.Option("--license", help="What the model card says of it, as the Hugging Face hub names licences.")
+    ] = "unknown",
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Write the model of a final round as a safetensors file."""
+    """Write the model of a final round: as a safetensors file, or with its card and its signed lineage as a folder."""
+    from folkmoot.peer.export import export as write
+    from folkmoot.peer.export import export_folder
     from folkmoot.peer.home import Home
-    from folkmoot.peer.offering import export as write
 
-    final = write(Home.open(home), task, out, round_)
-    if json:
-        show_json({"path": str(out), "round": final.round, "model": final.model})
+    if out.suffix == ".safetensors" and not out.is_dir():
+        final = write(Home.open(home), task, out, round_)
+        round, model = final.round, final.model.hex()
     else:
-        print(f"{out}: the model of round {final.round}, hash {final.model.hex()}")
+        found = export_folder(Home.open(home), task, out, round_, licence)
+        round, model = found.round, found.model
+    if json:
+        show_json({"path": str(out), "round": round, "model": model})
+    else:
+        print(f"{out}: the model of round {round}, hash {model}")
+
+
+def unlearn(
+    member: Annotated[str, typer.Argument(help="Name or index of the member.")],
+    task: TaskArgument,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
+    """Propose that a task is trained again without a member, from the last model it had no part in.
+
+    The new task has the same code. Each peer checks its start against the ledger, and attests to nothing of the member;
+    folkmoot verify shows that no round counts it. The others adopt it by vote, and each grants it anew.
+    """
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.unlearn import propose_without
+
+    record, pin = propose_without(Home.open(home), task, member)
+    if json:
+        import msgspec
+
+        show_json({"id": record.id, **msgspec.to_builtins(pin)})
+        return
+    start = f"round {pin.round} of task {pin.task}" if pin.round else f"the first state of task {pin.task}"
+    print(f"task {record.id} continues from {start} without {member}: {pin.rounds} rounds, model {pin.model}")
+    print(f"Next: folkmoot vote, then folkmoot grant {record.id} DATASET")

@@ -1,4 +1,4 @@
-"""What a member brings to a moot and takes home: datasets described, tasks proposed, models exported."""
+"""What a member brings to a moot: datasets described, tasks proposed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import msgspec
 from folkmoot.digest import blob_hash
 from folkmoot.errors import DataError, LocalError
 from folkmoot.ledger.motions import Kind
-from folkmoot.ledger.records import Dataset, Final, Standing, TaskRecord, faults
+from folkmoot.ledger.records import Dataset, Standing, TaskRecord, faults
 from folkmoot.peer import governing
 from folkmoot.peer.durable import replace
 from folkmoot.peer.home import Home
@@ -20,7 +20,7 @@ from folkmoot.task.policy import Policy
 if TYPE_CHECKING:
     from folkmoot.task import Task
 
-__all__ = ["Card", "add_dataset", "bundle_of", "check_deliverable", "count_records", "export", "propose"]
+__all__ = ["Card", "add_dataset", "bundle_of", "check_deliverable", "count_records", "propose"]
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,36 +137,3 @@ def bundle_of(home: Home, task: TaskRecord) -> bytes:
             "start it (folkmoot run), wait a moment and try again"
         )
     return store.get(task.bundle)
-
-
-def export(home: Home, task: int, path: Path, round: int | None = None) -> Final:
-    """Write the model of a final round, the last unless told, to a safetensors file; the round's record.
-
-    The file holds the parameters, float64, without what the server optimiser remembers. Raises ``LocalError``
-    when the round is not final, or its model not in this peer's store.
-    """
-    from safetensors.numpy import save
-
-    from folkmoot.task import read_state
-
-    moot = home.moot()
-    moot.task(task)
-    finals = moot.finals(task)
-    wanted = [final for final in finals if round in (None, final.round)]
-    if not wanted:
-        reached = f"its last final round is {finals[-1].round}" if finals else "no round of it is final yet"
-        raise LocalError(f"task {task} has no model of round {round or 'any'}: {reached}")
-    final, store = wanted[-1], home.store()
-    if not store.has(final.model):
-        raise LocalError(
-            f"the model of round {final.round} is not in {home.blobs}; run the peer (folkmoot run) and it fetches "
-            "the last one, or export another round with --round"
-        )
-    state = read_state(store.get(final.model))
-    arrays = {name: array for name, array in state.arrays.items() if not name.startswith("server/")}
-    about = {"folkmoot": f"task {task}, round {final.round}, model {final.model.hex()}"}
-    try:
-        replace(path, save(arrays, metadata=about))
-    except OSError as error:
-        raise LocalError(f"cannot write {path}: {error.strerror}") from None
-    return final

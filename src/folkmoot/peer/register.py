@@ -142,7 +142,7 @@ class Register:
     def _steered(self, entry: Entry, beside: Sequence[Entry]) -> None:
         course = self._course(entry)
         course.standing = entry["standing"]
-        self._start(course)
+        self._start(course, entry.time)
 
     def _granted(self, entry: Entry, beside: Sequence[Entry]) -> None:
         course, member = self._course(entry), entry["member"]
@@ -155,7 +155,7 @@ class Register:
             raise IntegrityError(f"{where} was given by a member that could give none")
         self._live[entry["task"], member] = len(self.consents)
         self.consents.append(Consent(entry["task"], member, entry["dataset"], entry))
-        self._start(course)
+        self._start(course, entry.time)
 
     def _revoked(self, entry: Entry, beside: Sequence[Entry]) -> None:
         task, member = entry["task"], entry["member"]
@@ -177,10 +177,11 @@ class Register:
 
     # ---- rounds ------------------------------------------------------------------------------------------------
 
-    def _start(self, course: _Course) -> None:
+    def _start(self, course: _Course, now: int) -> None:
         """Open the first round where grants are enough, as the contract does."""
         task, terms = course.proposed["task"], course.proposed["terms"]
-        granted = sum(1 for of, member in self._live if of == task and self.living >> member & 1)
+        live = (self.consents[at] for (of, _), at in self._live.items() if of == task)
+        granted = sum(1 for consent in live if consent.until is None or now < consent.until)
         if course.standing == Standing.ADOPTED and not course.round and granted >= terms["start_members"]:
             self._open(course, 1, 0)
 
