@@ -16,8 +16,13 @@ def move(moot: Moot, kind: Kind, *words: int, reasons: bytes = bytes(32)) -> Mot
 
 
 def vote(moot: Moot, motion: int, aye: bool = True) -> Motion:
-    """Vote; with the vote that makes it pass, it is done at once. The motion after."""
-    moot.assembly.vote(motion, aye)
+    """Vote; with the vote that makes it pass, it is done at once. The motion after. Where it is done already, no vote is
+    needed any more, and none is cast."""
+    try:
+        moot.assembly.vote(motion, aye)
+    except LedgerRefused:
+        if not moot.assembly.motion(motion).done:
+            raise
     return enact(moot, motion)
 
 

@@ -234,6 +234,8 @@ class TaskSession:
     # ---- actions -----------------------------------------------------------------------------------------------
 
     def _set_going(self, action: Action) -> None:
+        if isinstance(action, ev.Wait) and self._view is not None and self._view.paused:
+            return  # people decided that, and the status says so
         if isinstance(action, ev.Wait):
             self.status.reason = action.reason
             if action.reason.startswith("paused"):
