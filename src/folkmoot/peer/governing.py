@@ -16,8 +16,10 @@ def move(moot: Moot, kind: Kind, *words: int, reasons: bytes = bytes(32)) -> Mot
 
 
 def vote(moot: Moot, motion: int, aye: bool = True) -> Motion:
-    """Vote; with the vote that makes it pass, it is done at once. The motion after. Where it is done already, no vote is
-    needed any more, and none is cast."""
+    """Vote; with the vote that makes it pass, it is done at once. The motion after.
+
+    Where it is done already, no vote is needed any more, and none is cast.
+    """
     try:
         moot.assembly.vote(motion, aye)
     except LedgerRefused:
