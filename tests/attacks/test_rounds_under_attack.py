@@ -24,7 +24,7 @@ from folkmoot.network.streams import BodyReader, Reply
 from folkmoot.peer.local import LocalMoot
 from folkmoot.peer.messages import Ack, Pull, Push, Shown, Unavailable
 from folkmoot.round import events as ev
-from folkmoot.round.commitment import commit_hash, contribution_root
+from folkmoot.round.commitment import commit_hash, contribution_root, seat_of
 from folkmoot.round.events import Key, Reveal, Statement
 from folkmoot.round.machine import RoundMachine
 from folkmoot.round.reduce import Made, mask_shards
@@ -69,7 +69,7 @@ class Round:
 
     def commit(self, member: int, reveal: Reveal) -> bytes:
         root = contribution_root(reveal.shards)
-        return commit_hash(reveal.salt, self.peers[0].context.address_of(member), *self.key, root)
+        return commit_hash(reveal.salt, seat_of(member), *self.key, root)
 
     def see(self, view: RoundView) -> UnmaskingPeer:
         """The witness, ready for contributions, when the ledger shows this."""
@@ -160,7 +160,7 @@ def test_of_two_contributions_for_one_commit_only_the_committed_is_kept(round: R
 
 
 def test_a_copied_commit_cannot_be_opened_by_whoever_copied_it(round: Round) -> None:
-    """defence: commit_hash's address."""
+    """defence: commit_hash's seat."""
     copied = [*round.commits]
     copied[LIAR] = round.commits[2]
     round.see(closed(round.key, N, copied))
@@ -187,7 +187,7 @@ def test_a_contribution_with_one_bit_changed_on_its_way_is_not_held(round: Round
 
 def machine(members: int) -> RoundMachine:
     """A machine that sees a frozen round of so many members."""
-    made = RoundMachine(0, lambda member: bytes([member]) * 20, POLICY)
+    made = RoundMachine(0, seat_of, POLICY)
     made.handle(ev.LedgerSeen(frozen(Key(1, 1, 0), members, (1 << members) - 1), NOW, True))
     made.handle(ev.Opened(Key(1, 1, 0)))
     return made

@@ -19,6 +19,7 @@ from folkmoot.peer.log import Log
 from folkmoot.peer.messages import RoundMessage, SeedsKnown, SeedsWanted, bitmap
 from folkmoot.peer.unmasking import Unmasking
 from folkmoot.round import events as ev
+from folkmoot.round.commitment import seat_of
 from folkmoot.round.events import Event, Key
 from folkmoot.round.machine import RoundMachine
 from folkmoot.round.view import Phase, RoundView
@@ -74,7 +75,7 @@ class UnmaskingPeer:
         self.restart()
 
     def restart(self) -> None:
-        self.machine = RoundMachine(self.index, self.context.address_of, POLICY)
+        self.machine = RoundMachine(self.index, seat_of, POLICY)
         self.exchange = Exchange(self.context, self.machine, self.feed, lambda evidence: None)
         self.unmasking = Unmasking(self.context, self.machine, self.exchange, self.feed, lambda evidence: None)
 

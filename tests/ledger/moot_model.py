@@ -1,11 +1,14 @@
-"""The rules of a moot in plain Python, written from the documents and not from the contract: sets where the contract
-has bitmaps, objects where it has packed words. A call the contract must refuse raises ``Refused`` with its reason."""
+"""The rules of a moot's work in plain Python, written from the documents and not from the contract: sets where the
+contract has bitmaps, objects where it has packed words. A call the contract must refuse raises ``Refused`` with its
+reason. ``assembly_model`` has the rules of who decides."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 GATHERING, COMMIT, FROZEN, DONE = range(4)
+PROPOSED, ADOPTED, PAUSED, STOPPED = range(4)
 
 
 class Refused(Exception):
@@ -25,6 +28,24 @@ def quorum(n: int) -> int:
     return (n + (n - 1) // 3) // 2 + 1
 
 
+class Grant(NamedTuple):
+    dataset: int
+    until: int = 0
+    last: int = 0
+
+    def ended(self, now: int, round: int) -> bool:
+        return bool(self.until and now >= self.until) or bool(self.last and round > self.last)
+
+
+class Final(NamedTuple):
+    round: int
+    attempt: int
+    parent: bytes
+    model: bytes
+    signers: int
+    members: int
+
+
 @dataclass
 class Task:
     proposer: int
@@ -32,7 +53,8 @@ class Task:
     terms: tuple[int, int, int, int, int, int, int]
     parent: bytes
     genesis: bytes = b""
-    grants: dict[int, int] = field(default_factory=dict)
+    standing: int = PROPOSED
+    grants: dict[int, Grant] = field(default_factory=dict)
     coming: set[int] = field(default_factory=set)
     barred: set[int] = field(default_factory=set)
     beacon: bytes = b"\0" * 32
@@ -46,8 +68,7 @@ class Task:
     commit_deadline: int = 0
     closed_at: int = 0
     final_deadline: int = 0
-    finals: list[tuple[int, int, bytes, bytes, int, int]] = field(default_factory=list)
-    """Of each finished round: round, attempt, parent, model, number of signers, of members."""
+    finals: list[Final] = field(default_factory=list)
 
     @property
     def minimum(self) -> int:
@@ -61,55 +82,107 @@ class Task:
     def dealt(self) -> frozenset[int]:
         return self.expected if self.sealed else frozenset()
 
+    def live(self, now: int, round: int) -> set[int]:
+        return {member for member, grant in self.grants.items() if not grant.ended(now, round)}
+
     def closed(self, now: int) -> bool:
         return self.closed_at > 0 or (now >= self.commit_deadline and len(self.commits) >= self.minimum)
 
-    def complete(self, now: int) -> bool:
-        awaited = self.expected & self.grants.keys() - self.commits.keys()
-        return len(self.commits) >= self.minimum and (not awaited or now >= self.commit_deadline)
+    def end(self, round: int) -> None:
+        self.phase, self.round = DONE, round
+        self.commits, self.survivors = {}, frozenset()
 
 
 class Moot:
     """The model. ``now`` is set from outside; accounts are addresses; ``sender`` is always the first argument."""
 
-    def __init__(self, founder: str, seats: int, voucher: str) -> None:
+    def __init__(self, founder: str, assembly: str) -> None:
+        self.assembly = assembly
         self.accounts = [founder]
-        self.names = ["member 0"]
-        self.seats = seats
-        self.voucher = voucher
-        self.usable: set[str] = set()
-        self.votes: dict[str, set[int]] = {}
+        self.mains = [founder]
+        self.removed: set[int] = set()
+        self.moved = False
+        self.floor = (0, 0)
         self.datasets: list[int] = []
         self.tasks: list[Task] = []
         self.now = 0
 
+    # ---- members
+
+    @property
+    def living(self) -> set[int]:
+        return set(range(len(self.accounts))) - self.removed
+
+    def number(self, account: str) -> int | None:
+        return next((m for m in self.living if account in (self.accounts[m], self.mains[m])), None)
+
     def member(self, account: str) -> int:
-        require(account in self.accounts, "not a member")
-        return self.accounts.index(account)
+        number = self.number(account)
+        if number is None:
+            raise Refused("not a member")
+        return number
+
+    def main(self, account: str) -> int:
+        number = self.member(account)
+        require(self.mains[number] == account, "only the main account may")
+        return number
 
     def task(self, id: int) -> Task:
         require(0 < id <= len(self.tasks), "no such task")
         return self.tasks[id - 1]
 
-    def join(self, sender: str, name: str, voucher: str) -> None:
-        founding = voucher == self.voucher and len(self.accounts) < self.seats
-        require(founding or voucher in self.usable, "voucher is not usable")
-        require(sender not in self.accounts, "already a member")
-        require(name not in self.names, "name is taken")
-        if not founding:
-            self.usable.remove(voucher)
-        self.accounts.append(sender)
-        self.names.append(name)
+    # ---- what the assembly decides
 
-    def invite(self, sender: str, voucher: str) -> None:
-        voter = self.member(sender)
-        require(voucher not in self.usable, "already usable")
-        votes = self.votes.setdefault(voucher, set())
-        require(voter not in votes, "already voted")
-        votes.add(voter)
-        if len(votes) > len(self.accounts) / 2:
-            self.usable.add(voucher)
-            del self.votes[voucher]
+    def decided(self, sender: str) -> None:
+        require(sender == self.assembly, "only the assembly decides that")
+
+    def seat(self, sender: str, account: str) -> int:
+        self.decided(sender)
+        require(not self.moved, "the moot has moved")
+        require(self.number(account) is None, "already a member")
+        self.accounts.append(account)
+        self.mains.append(account)
+        return len(self.accounts) - 1
+
+    def use(self, sender: str, member: int, account: str, main: str) -> None:
+        self.decided(sender)
+        require(member in self.living, "no such member")
+        require(self.number(main) in (None, member) and self.number(account) in (None, member), "already a member")
+        self.accounts[member], self.mains[member] = account, main
+
+    def remove(self, sender: str, member: int) -> None:
+        self.decided(sender)
+        require(member in self.living, "no such member")
+        self.removed.add(member)
+
+    def steer(self, sender: str, id: int, standing: int) -> None:
+        self.decided(sender)
+        task = self.task(id)
+        before = task.standing
+        require(task.phase != DONE and before != STOPPED, "task is done")
+        ways = {(PROPOSED, ADOPTED), (PAUSED, ADOPTED), (ADOPTED, PAUSED)}
+        require(standing == STOPPED or (before, standing) in ways, "standing does not change so")
+        task.standing = standing
+        if standing == STOPPED:
+            task.end(max(task.round, 1) - 1)
+        elif standing == ADOPTED and task.phase == GATHERING:
+            self._start(task)
+        elif (
+            standing == ADOPTED and task.phase == COMMIT and (not task.closed(self.now) or task.members & self.removed)
+        ):
+            self._open(task, task.round, task.attempt + 1, task.parent, task.expected | task.coming)
+
+    def bound(self, sender: str, min_members: int, sealed: int) -> None:
+        self.decided(sender)
+        require(min_members <= 256 and sealed <= 1, "limits out of bounds")
+        self.floor = (min_members, sealed)
+
+    def retire(self, sender: str, chain_id: int, successor: str, state: bytes) -> None:
+        self.decided(sender)
+        require(not self.moved, "the moot has moved")
+        self.moved = True
+
+    # ---- datasets, tasks, consent
 
     def describe(self, sender: str) -> int:
         self.datasets.append(self.member(sender))
@@ -117,22 +190,27 @@ class Moot:
 
     def propose(self, sender: str, bundle: bytes, genesis: bytes, terms: tuple[int, ...]) -> int:
         proposer = self.member(sender)
+        require(terms[1] >= self.floor[0], "fewer members than the moot allows")
+        require(terms[6] >= self.floor[1], "the moot allows sealed tasks only")
+        require(not self.moved, "the moot has moved")
         self.tasks.append(Task(proposer, bundle, terms, genesis, genesis))  # type: ignore[arg-type]
         return len(self.tasks)
 
-    def grant(self, sender: str, id: int, dataset: int, limit: int = 0) -> None:
-        member = self.member(sender)
+    def grant(self, sender: str, id: int, dataset: int, until: int = 0, rounds: int = 0) -> None:
+        member = self.main(sender)
         task = self.task(id)
         require(0 < dataset <= len(self.datasets), "no such dataset")
         require(self.datasets[dataset - 1] == member, "not your dataset")
-        require(member not in task.grants, "already granted")
+        require(until == 0 or until > self.now, "until out of bounds")
         require(member not in task.barred, "expelled from this task")
         require(task.phase != DONE, "task is done")
-        task.grants[member] = dataset
+        require(member not in task.live(self.now, task.round), "already granted")
+        task.coming.discard(member)
+        task.grants[member] = Grant(dataset, until, max(task.round, 1) + rounds - 1 if rounds else 0)
         if task.phase != GATHERING:
             task.coming.add(member)
-        elif len(task.grants) >= task.terms[2]:
-            self._open(task, 1, 0, task.genesis, set(task.grants))
+        elif task.standing == ADOPTED:
+            self._start(task)
 
     def revoke(self, sender: str, id: int) -> None:
         member = self.member(sender)
@@ -143,8 +221,8 @@ class Moot:
     def _withdraw(self, task: Task, member: int) -> None:
         del task.grants[member]
         task.coming.discard(member)
-        if task.phase == COMMIT and not task.closed(self.now) and task.complete(self.now):
-            task.closed_at = self.now
+        if task.phase == COMMIT and not task.closed(self.now):
+            self._close_if_complete(task)
 
     def expel(self, sender: str, id: int, member: int, signers: list[int], signed: list[str]) -> None:
         self.member(sender)
@@ -152,7 +230,7 @@ class Moot:
         require(member < len(self.accounts), "no such member")
         task = self.tasks[id - 1]
         require(member not in task.barred, "already expelled")
-        self._quorum(frozenset(range(len(self.accounts))), signers, signed)
+        self._quorum(frozenset(self.living), signers, signed)
         task.barred.add(member)
         if member in task.grants:
             self._withdraw(task, member)
@@ -162,27 +240,36 @@ class Moot:
         require(0 < id <= len(self.tasks) and member in self.tasks[id - 1].grants, "no grant")
         self.task(id).coming.add(member)
 
+    # ---- rounds
+
     def commit(self, sender: str, id: int, round: int, attempt: int, hash: bytes) -> None:
-        member = self.member(sender)
+        self._commit(id, round, attempt, {self.member(sender): hash})
+
+    def commit_all(
+        self, sender: str, id: int, round: int, attempt: int, hashes: dict[int, bytes], signed: list[str]
+    ) -> None:
+        """``signed``: who made each signature, ascending by member, as far as one can tell from it."""
+        require(len(hashes) > 0, "hashes do not match members")
+        self._signatures(sorted(hashes), signed)
+        self._commit(id, round, attempt, hashes)
+
+    def _commit(self, id: int, round: int, attempt: int, hashes: dict[int, bytes]) -> None:
         task = self._at(id, round, attempt, COMMIT)
-        require(member in task.members, "not in the snapshot")
-        require(not task.sealed or member in task.expected, "not dealt in")
-        require(member in task.grants, "no grant")
-        require(member not in task.commits, "already committed")
+        require(task.standing == ADOPTED, "task is paused")
+        require(hashes.keys() <= task.members, "not in the snapshot")
+        require(not task.sealed or hashes.keys() <= task.expected, "not dealt in")
+        require(hashes.keys() <= task.grants.keys(), "no grant")
+        require(hashes.keys() <= self.living, "not a member")
+        require(hashes.keys() <= task.live(self.now, round), "the grant has ended")
+        require(not hashes.keys() & task.commits.keys(), "already committed")
         require(not task.closed(self.now), "commits are closed")
-        task.commits[member] = hash
-        if task.complete(self.now):
-            task.closed_at = self.now
+        task.commits.update(hashes)
+        self._close_if_complete(task)
 
     def freeze(
         self, sender: str, id: int, round: int, attempt: int, holdings: dict[int, set[int]], signed: list[str]
     ) -> None:
-        """``signed``: who made each signature, ascending by voter, as far as one can tell from it."""
-        self.member(sender)
-        known = 0 < id <= len(self.tasks)
-        where = (self.tasks[id - 1].round, self.tasks[id - 1].attempt) if known else (0, 0)
-        require(where == (round, attempt), "not this attempt")
-        task = self.task(id)
+        task = self._attempt(id, round, attempt)
         shrinking = task.phase == FROZEN and task.sealed
         require(task.phase == COMMIT or shrinking, "not in this phase")
         require(shrinking or task.closed(self.now), "commits are open")
@@ -204,24 +291,18 @@ class Moot:
     def finalise(
         self, sender: str, id: int, round: int, attempt: int, model: bytes, signers: list[int], signed: list[str]
     ) -> None:
-        self.member(sender)
         task = self._at(id, round, attempt, FROZEN)
         self._quorum(task.members, signers, signed)
-        task.finals.append((round, attempt, task.parent, model, len(signers), len(task.members)))
+        task.finals.append(Final(round, attempt, task.parent, model, len(signers), len(task.members)))
         if round == task.terms[0]:
-            task.phase = DONE
-            task.parent = model
+            task.phase, task.parent = DONE, model
         else:
             task.beacon = INPUTS
             self._open(task, round + 1, 0, model, set(task.commits) | task.coming)
 
     def retry(self, sender: str, id: int, round: int, attempt: int) -> None:
         self.member(sender)
-        known = 0 < id <= len(self.tasks)
-        task = self.tasks[id - 1] if known else None
-        where = (task.round, task.attempt) if task else (0, 0)
-        require(where == (round, attempt), "not this attempt")
-        task = self.task(id)
+        task = self._attempt(id, round, attempt)
         if task.phase == FROZEN:
             require(self.now >= task.final_deadline, "before the deadline")
             again = set(task.survivors)
@@ -231,11 +312,19 @@ class Moot:
             require(task.phase == COMMIT, "not in this phase")
             require(self.now >= task.commit_deadline, "before the deadline")
             require(not task.closed(self.now), "commits are closed")
-            outside = task.grants.keys() - task.members
+            outside = (task.grants.keys() & self.living) - task.members
             outside |= task.coming - task.expected if task.sealed else set()
             require(bool(outside), "no one new could commit")
             again = set(task.commits)
         self._open(task, round, attempt + 1, task.parent, again | task.coming)
+
+    # ---- underneath
+
+    def _attempt(self, id: int, round: int, attempt: int) -> Task:
+        known = 0 < id <= len(self.tasks)
+        where = (self.tasks[id - 1].round, self.tasks[id - 1].attempt) if known else (0, 0)
+        require(where == (round, attempt), "not this attempt")
+        return self.task(id)
 
     def _at(self, id: int, round: int, attempt: int, phase: int) -> Task:
         known = 0 < id <= len(self.tasks)
@@ -247,14 +336,37 @@ class Moot:
     def _quorum(self, members: frozenset[int], signers: list[int], signed: list[str]) -> None:
         require(set(signers) <= members, "signer is not in the snapshot")
         require(len(signers) >= quorum(len(members)), "no quorum")
+        self._signatures(signers, signed)
+
+    def _signatures(self, signers: list[int], signed: list[str]) -> None:
         for signer, account in zip(signers, signed, strict=True):
             require(account != "malleable", "signature is malleable")
-            require(account == self.accounts[signer], "signature is not the signer's")
+            known = signer < len(self.accounts) and account == self.accounts[signer]
+            require(known, "signature is not the signer's")
 
-    def _open(self, task: Task, round: int, attempt: int, parent: bytes, expected: set[int]) -> None:
-        task.phase, task.round, task.attempt, task.parent = COMMIT, round, attempt, parent
-        task.members = frozenset(range(len(self.accounts)))
-        task.expected = frozenset(expected & task.grants.keys())
-        task.commits, task.survivors, task.coming = {}, frozenset(), set()
+    def _start(self, task: Task) -> None:
+        granting = task.live(self.now, 1) & self.living
+        if len(granting) >= task.terms[2]:
+            self._open(task, 1, 0, task.genesis, granting)
+
+    def _open(self, task: Task, round: int, attempt: int, parent: bytes, expected: set[int] | frozenset[int]) -> None:
+        for member in (task.grants.keys() & self.living) - task.live(self.now, round):
+            del task.grants[member]
+            task.coming.discard(member)
+        task.parent = parent
+        task.attempt = attempt
         task.commit_deadline = self.now + task.terms[3] * 2 ** min(attempt, 6)
         task.closed_at = task.final_deadline = 0
+        task.commits, task.survivors = {}, frozenset()
+        if self.moved:
+            task.end(round - 1)
+            return
+        task.phase, task.round = COMMIT, round
+        task.members = frozenset(self.living)
+        task.expected = frozenset(expected & task.grants.keys() & task.members)
+        task.coming = set()
+
+    def _close_if_complete(self, task: Task) -> None:
+        awaited = (task.expected & task.grants.keys() & self.living) - task.commits.keys()
+        if len(task.commits) >= task.minimum and (not awaited or self.now >= task.commit_deadline):
+            task.closed_at = self.now

@@ -26,7 +26,8 @@ from folkmoot.ledger import (
     statements,
 )
 from folkmoot.ledger.embedded import EmbeddedProvider
-from folkmoot.ledger.records import Grant
+from folkmoot.ledger.motions import Kind, Rules
+from folkmoot.ledger.records import Grant, Seated, Standing
 from folkmoot.task import Policy
 
 VOUCHER = b"\x77" * 32
@@ -112,9 +113,19 @@ def found(chain: Web3, members: int, seats: int = 6) -> list[Moot]:
 
 def start(moots: list[Moot], terms: PolicyTerms | Policy = TERMS) -> int:
     task = moots[0].propose(b"\xb0" * 32, GENESIS, terms)
+    decide(moots, Kind.STEER, task, Standing.ADOPTED)
     for moot in moots[:3]:
         moot.grant(task, moot.describe(b"\xcc" * 32, 300))
     return task
+
+
+def decide(moots: list[Moot], kind: Kind, *words: int) -> int:
+    """All of ``moots`` vote for it, and it is enacted."""
+    motion = moots[0].assembly.move(kind, *words)
+    for moot in moots[1:]:
+        moot.assembly.vote(motion, True)
+    moots[-1].assembly.enact(motion)
+    return motion
 
 
 def holdings(moots: list[Moot], task: int, held: int) -> dict[int, tuple[int, bytes]]:
@@ -170,7 +181,6 @@ def test_a_moot_from_its_founding_to_its_last_round(chain: Web3):
     for final in finals:
         assert (final.inputs, final.aggregate) == OUTCOME
         assert (final.survivors, final.members) == (0b111, 0b1111)
-        assert final.commits == tuple(bytes([final.round, number]) * 16 for number in range(3))
         digest = statements.model_digest(
             moots[0].domain, task, final.round, 0, final.parent, *OUTCOME, final.model, final.survivors
         )
@@ -188,6 +198,7 @@ def test_a_moot_from_its_founding_to_its_last_round(chain: Web3):
 def test_the_round_view_follows_every_call(chain: Web3, clock: Clock):
     moots = found(chain, 4)
     task = moots[0].propose(b"\xb0" * 32, GENESIS, TERMS)
+    decide(moots, Kind.STEER, task, Standing.ADOPTED)
     assert (moots[0].round_view(task).phase, moots[0].round_view(task).round) == (Phase.GATHERING, 0)
     for moot in moots[:3]:
         moot.grant(task, moot.describe(b"\xcc" * 32, 300))
@@ -200,6 +211,7 @@ def test_the_round_view_follows_every_call(chain: Web3, clock: Clock):
     moots[0].commit(task, 1, 0, b"\x01" * 32)
     view = moots[0].round_view(task)
     assert (view.committed, view.commits) == (0b101, (b"\x01" * 32, b"\x02" * 32))
+    assert moots[3].round_view(task) == view, "whoever comes later reads the same"
     assert not view.closed(clock())
     assert view.closed(clock() + 61)
     moots[1].revoke(task)
@@ -242,8 +254,11 @@ def test_a_voted_voucher_admits_one_member(chain: Web3):
     moots = found(chain, 3, seats=3)
     late = Moot(chain, moots[0].address, Account.from_key(KEYS[5]))
     assert late.me() is None
-    assert [moot.invite(statements.address_of(NEWCOMER)) for moot in moots[:2]] == [False, True]
+    voucher = statements.address_of(NEWCOMER)
+    decide(moots[:2], Kind.ADMIT, int(voucher, 16))
+    assert moots[0].assembly.is_usable(voucher)
     late.join(fields(5), NEWCOMER)
+    assert not moots[0].assembly.is_usable(voucher)
     assert late.me() == moots[0].members()[3]
     late.announce(["198.51.100.1:1", "[2001:db8::1]:2"])
     assert moots[0].members()[3].addresses == ("198.51.100.1:1", "[2001:db8::1]:2")
@@ -330,3 +345,98 @@ def test_pages_are_put_together(chain: Web3):
     datasets = moots[0].datasets()
     assert [dataset.id for dataset in datasets] == list(range(1, 34))
     assert datasets[32].records == 32
+
+
+# ---- what members decide, and their accounts
+
+
+def test_motions_are_read_as_they_stand(chain: Web3, clock: Clock):
+    moots = found(chain, 3)
+    assembly = moots[0].assembly
+    assert (assembly.rules(), assembly.motions()) == (Rules(), ())
+    first = assembly.move(Kind.BOUND, 2, 1, reasons=b"\x0a" * 32)
+    decide(moots, Kind.WEIGH, 2, 5)
+    moots[1].assembly.vote(first, False)
+    motion = assembly.motion(first)
+    assert (motion.kind, motion.words, motion.text, motion.mover) == (Kind.BOUND, (2, 1, 0), b"\x0a" * 32, 0)
+    assert (motion.ayes, motion.noes, motion.done, motion.passed) == (0b001, 0b010, False, False)
+    assert motion.deadline == pytest.approx(clock() + Rules().window, abs=2)
+    assert motion.state(clock(), Rules().window) == "open"
+    moots[2].assembly.vote(first, True)
+    assert assembly.motion(first).state(clock(), Rules().window) == "passed"
+    assembly.enact(first)
+    assert [each.state(clock(), Rules().window) for each in assembly.motions()] == ["enacted"] * 2
+    assert (assembly.weight_of(2), moots[0].floor()) == (5, (2, True))
+    with pytest.raises(LedgerRefused, match="already enacted"):
+        assembly.enact(first)
+    with pytest.raises(LedgerRefused, match="no motion 9"):
+        assembly.motion(9)
+
+
+def test_a_member_works_day_by_day_with_an_account_that_cannot_consent(chain: Web3):
+    moots = found(chain, 3)
+    task = start(moots)
+    before = moots[0].head()
+    moots[2].assembly.delegate(statements.address_of(KEYS[5]), fields(5))
+    daily = Moot(chain, moots[0].address, Account.from_key(KEYS[5]))
+    me = daily.me()
+    assert me is not None
+    assert (me.index, me.address, me.main) == (2, statements.address_of(KEYS[5]), statements.address_of(KEYS[2]))
+    daily.commit(task, 1, 0, b"\x02" * 32)
+    with pytest.raises(LedgerRefused, match="only the main account may"):
+        daily.grant(task, 3)
+    last = moots[0].seats_log()[-1]
+    assert last == Seated(2, me.address, me.main, last.block)
+    assert last.block > before
+
+
+def test_removed_members_are_still_told_of_and_do_not_live(chain: Web3):
+    moots = found(chain, 3)
+    decide(moots, Kind.REMOVE, 1)
+    assert [member.living for member in moots[0].members()] == [True, False, True]
+    assert (moots[0].living(), moots[0].member_count(), moots[1].me()) == (0b101, 2, None)
+
+
+def test_a_joint_commit_is_read_like_single_ones(chain: Web3):
+    moots = found(chain, 4)
+    task = start(moots)
+    hashes = {number: bytes([7, number]) * 16 for number in (0, 2)}
+    moots[1].commit(task, 1, 0, b"\x01" * 32)
+    digests = {n: statements.commit_digest(moots[0].domain, task, 1, 0, each) for n, each in hashes.items()}
+    signed = {n: (hashes[n], statements.sign(KEYS[n], digest)) for n, digest in digests.items()}
+    moots[3].commit_all(task, 1, 0, signed)
+    view = moots[0].round_view(task)
+    assert (view.committed, view.commits) == (0b111, (hashes[0], b"\x01" * 32, hashes[2]))
+    assert [(commit.member, commit.hash) for commit in moots[0].commits_log(task)] == [
+        (1, b"\x01" * 32),
+        (0, hashes[0]),
+        (2, hashes[2]),
+    ]
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_stopped_task_is_read_as_done_with_nothing_under_way(chain: Web3, committed: bool):
+    moots = found(chain, 3)
+    task = start(moots) if committed else moots[0].propose(b"\xb0" * 32, GENESIS, TERMS)
+    if committed:
+        moots[0].commit(task, 1, 0, b"\x01" * 32)
+    decide(moots, Kind.STEER, task, Standing.STOPPED)
+    view = moots[0].round_view(task)
+    assert (view.phase, view.round, view.committed, view.commits, view.survivors) == (Phase.DONE, 0, 0, (), 0)
+    assert moots[0].task(task).standing == Standing.STOPPED
+
+
+def test_a_moot_that_has_moved_lets_its_last_round_end_and_is_read_afterwards(chain: Web3):
+    moots = found(chain, 4)
+    task = start(moots)
+    waiting = moots[0].propose(b"\xb1" * 32, GENESIS, TERMS)
+    decide(moots, Kind.STEER, waiting, Standing.ADOPTED)
+    decide(moots, Kind.RETIRE, 1, int("77" * 20, 16), 5)
+    assert moots[0].retired()
+    finish_round(moots, task, b"\x01" * 32)
+    for number, moot in enumerate(moots[:3], 1):
+        moot.grant(waiting, number)
+    for id, round in ((task, 1), (waiting, 0)):
+        view = moots[0].round_view(id)
+        assert (view.phase, view.round, view.committed, view.survivors) == (Phase.DONE, round, 0, 0)
+    assert [final.model for final in moots[0].finals(task)] == [b"\x01" * 32]

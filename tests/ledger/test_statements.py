@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from folkmoot.errors import IntegrityError
+from folkmoot.keccak import keccak
 from folkmoot.ledger import statements
 from folkmoot.ledger.statements import Domain
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 TYPES = {
     "Voucher": [("applicant", "address")],
+    "Commit": [("task", "uint256"), ("round", "uint256"), ("attempt", "uint256"), ("hash", "bytes32")],
+    "Split": [("task", "uint256"), ("first", "uint256"), ("last", "uint256"), ("weights", "bytes32")],
     "Holding": [("task", "uint256"), ("round", "uint256"), ("attempt", "uint256"), ("contributors", "uint256")],
     "Model": [
         ("task", "uint256"),
@@ -71,8 +74,12 @@ def oracle(domain: Domain, name: str, *values: object) -> bytes:
 def test_digests_equal_those_of_a_general_eip_712_encoder(domain, numbers, blobs, who):
     assert statements.voucher_digest(domain, who) == oracle(domain, "Voucher", who)
     assert statements.holding_digest(domain, *numbers) == oracle(domain, "Holding", *numbers)
+    committed = (*numbers[:3], blobs[0])
+    assert statements.commit_digest(domain, *committed) == oracle(domain, "Commit", *committed)
     mixed = (*numbers[:3], *blobs, numbers[3])
     assert statements.model_digest(domain, *mixed) == oracle(domain, "Model", *mixed)
+    weights = keccak(b"".join(number.to_bytes(32, "big") for number in numbers))
+    assert statements.split_digest(domain, *numbers[:3], numbers) == oracle(domain, "Split", *numbers[:3], weights)
     expulsion = (*numbers[:2], blobs[0])
     assert statements.expulsion_digest(domain, *expulsion) == oracle(domain, "Expulsion", *expulsion)
     opened = (*numbers, numbers[0])

@@ -1,7 +1,11 @@
-"""The real contract under virtual time: ``Moot.json`` in pyrevm, called with the ABI of ``ledger.abi``."""
+"""The real contract under virtual time: ``Moot.json`` in pyrevm, called with the ABI of ``ledger.abi``.
+
+An ordinary account stands in for the assembly: nothing is decided here but who has a seat and that the task is adopted.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Callable
 from functools import cache
@@ -9,13 +13,15 @@ from functools import cache
 from pyrevm import EVM, BlockEnv, CfgEnv, Env
 
 from folkmoot.ledger import abi, statements
-from folkmoot.ledger.records import Final, PolicyTerms, bitmap_of
+from folkmoot.ledger.abi import MOOT
+from folkmoot.ledger.interface import revert_reason, words
+from folkmoot.ledger.records import Final, PolicyTerms, Standing, bitmap_of
 from folkmoot.ledger.statements import Domain
 from folkmoot.round.events import Key
-from folkmoot.round.view import Phase, RoundView
+from folkmoot.round.view import Phase, RoundView, members_of
 
 CHAIN = 31337
-VOUCHER = b"\x77" * 32
+ASSEMBLY = statements.address_of(b"\x77" * 32)
 GAS = 30_000_000
 _REVERT = re.compile(r"output: 0x([0-9a-f]*)")
 
@@ -53,16 +59,15 @@ class Ledger:
 
     def found(self, members: int, genesis: bytes, terms: PolicyTerms, granting: int) -> None:
         """Make the moot, its members and the task; the first ``granting`` members grant."""
-        voucher = statements.address_of(VOUCHER)
-        creation = abi.encode_constructor("the moot", 256, voucher, *_fields(0))
         self._set_time()
-        self.contract = self._evm.deploy(account_of(0), creation)
+        self.contract = self._evm.deploy(account_of(0), MOOT.deploy(ASSEMBLY))
         self.domain = Domain(CHAIN, self.contract)
         self.members = 1
         for _ in range(1, members):
             self.join()
         numbers = (terms.rounds, terms.min_members, terms.start, terms.train_seconds, terms.exchange_seconds)
         self.post(0, "propose", b"\xb0" * 32, genesis, (*numbers, terms.final_seconds, int(terms.secret)))
+        self._post(ASSEMBLY, "steer", 1, int(Standing.ADOPTED))
         self.opened = True
         for member in range(granting):
             self.grant(member)
@@ -70,22 +75,24 @@ class Ledger:
     def join(self) -> int:
         """Another member joins; its index."""
         member = self.members
-        signature = statements.sign(VOUCHER, statements.voucher_digest(self.domain, account_of(member)))
-        self.post(member, "join", *_fields(member), signature)
+        self._post(ASSEMBLY, "seat", account_of(member))
         self.members += 1
         return member
 
     def grant(self, member: int) -> None:
-        dataset = abi.words(self.post(member, "describe", b"\xcc" * 32, 100), 1)[0]
-        self.post(member, "grant", 1, dataset, 0)
+        dataset = words(self.post(member, "describe", b"\xcc" * 32, bytes(32), bytes(32), 100), 1)[0]
+        self.post(member, "grant", 1, dataset, 0, 0, 0)
 
     def granted(self, member: int) -> bool:
-        return abi.words(self._call(0, "grant_of", 1, member, static=True), 2)[0] != 0
+        return words(self._call(account_of(0), "grant_of", 1, member, static=True), 4)[0] != 0
 
     def view(self) -> RoundView:
         """The round being made."""
         if self._seen is None or self._seen[0] != self.head:
-            self._seen = self.head, abi.decode_round_view(1, self._call(0, "round_view", 1, static=True))
+            view, _ = abi.decode_round_view(1, self._call(account_of(0), "round_view", 1, static=True))
+            key = Key(1, view.round, view.attempt)
+            commits = tuple(self.commits[key, member] for member in members_of(view.committed))
+            self._seen = self.head, dataclasses.replace(view, commits=commits)
         return self._seen[1]
 
     def key(self) -> Key:
@@ -101,18 +108,21 @@ class Ledger:
 
     def post(self, member: int, call: str, *arguments: object) -> bytes:
         """Run a transaction of ``member``'s in a block of its own. Raises ``Refused`` with the contract's reason."""
+        return self._post(account_of(member), call, *arguments)
+
+    def _post(self, sender: str, call: str, *arguments: object) -> bytes:
         if self.opened and self.commits_closed(self.key()):
             view = self.view()
             self.closings[self.key()] = view.closed_at or view.commit_deadline
-        output = self._call(member, call, *arguments)
+        output = self._call(sender, call, *arguments)
         self.head += 1
         for log in self._evm.result.logs:
             topics, data = log.data
             if bytes(topics[0]) == abi.FINALISED:
                 self.finals.append(abi.decode_final([bytes(t) for t in topics], bytes(data), self.head))
             elif bytes(topics[0]) == abi.COMMITTED:
-                commit = abi.decode_commit([bytes(t) for t in topics], bytes(data), self.head)
-                self.commits[Key(commit.task, commit.round, commit.attempt), commit.member] = commit.hash
+                for commit in abi.decode_commits([bytes(t) for t in topics], bytes(data), self.head):
+                    self.commits[Key(commit.task, commit.round, commit.attempt), commit.member] = commit.hash
         return output
 
     def freeze(self, member: int, key: Key, holdings: dict[int, tuple[int, bytes]]) -> None:
@@ -123,17 +133,12 @@ class Ledger:
     def _set_time(self) -> None:
         self._evm.set_block_env(BlockEnv(number=self.head + 1, timestamp=int(self.clock()), prevrandao=bytes(32)))
 
-    def _call(self, member: int, call: str, *arguments: object, static: bool = False) -> bytes:
+    def _call(self, sender: str, call: str, *arguments: object, static: bool = False) -> bytes:
         self._set_time()
-        data = abi.encode_call(call, *arguments)
+        data = MOOT.call(call, *arguments)
         try:
-            return bytes(self._evm.message_call(account_of(member), self.contract, data, gas=GAS, is_static=static))
+            return bytes(self._evm.message_call(sender, self.contract, data, gas=GAS, is_static=static))
         except RuntimeError as error:
             found = _REVERT.search(str(error))
-            reason = abi.revert_reason(bytes.fromhex(found[1])) if found else None
+            reason = revert_reason(bytes.fromhex(found[1])) if found else None
             raise Refused(reason or str(error)) from None
-
-
-def _fields(member: int) -> tuple[object, ...]:
-    mark = member.to_bytes(2, "big")
-    return (f"member {member}", mark + b"\x01" * 30, mark + b"\x02" * 30, b"\x03" * 64, "")

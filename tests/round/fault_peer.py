@@ -18,7 +18,6 @@ from fault_words import (
     SeedsKnown,
     SeedsWanted,
     Shown,
-    address_bytes,
     check,
     exchange_secret,
     model_digest,
@@ -33,7 +32,7 @@ from folkmoot.errors import FolkmootError, IntegrityError, ProtocolError
 from folkmoot.ledger import statements
 from folkmoot.round import events as ev
 from folkmoot.round import fixed
-from folkmoot.round.commitment import encode_hashes, encode_inputs
+from folkmoot.round.commitment import encode_hashes, encode_inputs, seat_of
 from folkmoot.round.events import Action, Event, Key, Reveal, Statement
 from folkmoot.round.fixed import Layout
 from folkmoot.round.machine import RoundMachine
@@ -91,7 +90,7 @@ class Peer:
         self.masking: Masking | None = None
         self.head = -1
         self.held: dict[tuple[Key, int], set[int]] = {}
-        self.machine = RoundMachine(self.index, address_bytes, self.policy)
+        self.machine = RoundMachine(self.index, seat_of, self.policy)
         self.later(self.chance.uniform(0, 0.1), self._tick)
 
     def crash(self) -> None:

@@ -17,6 +17,7 @@ from folkmoot.round.commitment import (
     decode_hashes,
     decode_inputs,
     decode_masked_inputs,
+    seat_of,
 )
 from folkmoot.round.events import Key, Row
 from folkmoot.round.fixed import Layout
@@ -123,7 +124,7 @@ def replay(
     policy: Policy,
     beacon: Hash,
     blobs: Mapping[Hash, bytes],
-    address_of: Mapping[int, bytes],
+    commits: Mapping[int, bytes],
     truth: Mapping[tuple[Key, int], Made],
 ) -> bytes:
     """The state after a round, made anew from ledger and blobs; nothing of the peers' arithmetic is trusted.
@@ -135,11 +136,11 @@ def replay(
     reveals, seeds = decode_masked_inputs(record) if policy.secret else (decode_inputs(record), {})
     survivors = members_of(final.survivors)
     assert tuple(sorted(reveals)) == survivors, "the inputs are not the survivors'"
-    for member, commit in zip(survivors, final.commits, strict=True):
+    for member in survivors:
         reveal = reveals[member]
         root = contribution_root(reveal.shards)
-        due = commit_hash(reveal.salt, address_of[member], final.task, final.round, final.attempt, root)
-        assert due == commit, f"the contribution of member {member} does not open its commit"
+        due = commit_hash(reveal.salt, seat_of(member), final.task, final.round, final.attempt, root)
+        assert due == commits[member], f"the contribution of member {member} does not open its commit"
     state, layout = opened(parent, policy)
     plan = make_plan(
         members_of(final.members), final.parent, final.attempt, policy, dealt=members_of(final.dealt), beacon=beacon

@@ -105,11 +105,6 @@ def shared(a: int, b: int) -> bytes:
     return agree(exchange_secret(a), public)
 
 
-@functools.cache
-def address_bytes(member: int) -> bytes:
-    return bytes.fromhex(account_of(member)[2:])
-
-
 @functools.lru_cache(maxsize=256)
 def share(plan: Plan, member: int) -> tuple[int, ...]:
     return plan.held_by(member)

@@ -14,6 +14,7 @@ from folkmoot.round.commitment import (
     decode_inputs,
     encode_hashes,
     encode_inputs,
+    seat_of,
 )
 from folkmoot.round.events import Reveal
 
@@ -21,19 +22,19 @@ untimed = settings(deadline=None, max_examples=50)
 hashes = st.binary(min_size=32, max_size=32)
 reveals = st.builds(Reveal, hashes, st.lists(hashes, min_size=1, max_size=4).map(tuple))
 
-SALT, ADDRESS, ROOT = b"\x01" * 32, b"\x02" * 20, b"\x03" * 32
+SALT, SEAT, ROOT = b"\x01" * 32, b"\x02" * 20, b"\x03" * 32
 
 
-def test_a_commit_is_bound_to_salt_sender_task_round_attempt_and_contribution() -> None:
-    base = (SALT, ADDRESS, 1, 2, 3, ROOT)
+def test_a_commit_is_bound_to_salt_member_task_round_attempt_and_contribution() -> None:
+    base = (SALT, SEAT, 1, 2, 3, ROOT)
     others: list[tuple[object, ...]] = [
         (b"\x09" * 32, *base[1:]),
         (SALT, b"\x09" * 20, 1, 2, 3, ROOT),
-        (SALT, ADDRESS, 9, 2, 3, ROOT),
-        (SALT, ADDRESS, 1, 9, 3, ROOT),
-        (SALT, ADDRESS, 1, 2, 9, ROOT),
-        (SALT, ADDRESS, 1, 2, 3, b"\x09" * 32),
-        (SALT, ADDRESS, 2, 1, 3, ROOT),
+        (SALT, SEAT, 9, 2, 3, ROOT),
+        (SALT, SEAT, 1, 9, 3, ROOT),
+        (SALT, SEAT, 1, 2, 9, ROOT),
+        (SALT, SEAT, 1, 2, 3, b"\x09" * 32),
+        (SALT, SEAT, 2, 1, 3, ROOT),
     ]
     made = {commit_hash(*base), *(commit_hash(*other) for other in others)}  # type: ignore[arg-type]
     assert len(made) == 1 + len(others)
@@ -41,11 +42,16 @@ def test_a_commit_is_bound_to_salt_sender_task_round_attempt_and_contribution() 
 
 
 @pytest.mark.parametrize(
-    ("salt", "address", "root"), [(SALT[1:], ADDRESS, ROOT), (SALT, ADDRESS + b"\0", ROOT), (SALT, ADDRESS, b"")]
+    ("salt", "seat", "root"), [(SALT[1:], SEAT, ROOT), (SALT, SEAT + b"\0", ROOT), (SALT, SEAT, b"")]
 )
-def test_parts_of_another_length_make_no_commit(salt: bytes, address: bytes, root: bytes) -> None:
+def test_parts_of_another_length_make_no_commit(salt: bytes, seat: bytes, root: bytes) -> None:
     with pytest.raises(ValueError, match="32 bytes of salt"):
-        commit_hash(salt, address, 1, 1, 0, root)
+        commit_hash(salt, seat, 1, 1, 0, root)
+
+
+def test_every_member_has_a_seat_of_its_own() -> None:
+    assert len({seat_of(member) for member in range(256)}) == 256
+    assert {len(seat_of(member)) for member in range(256)} == {20}
 
 
 def test_the_order_of_shards_is_part_of_a_contribution() -> None:

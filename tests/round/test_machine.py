@@ -10,7 +10,7 @@ import pytest
 
 from folkmoot.errors import ProtocolError
 from folkmoot.round import events as ev
-from folkmoot.round.commitment import commit_hash, contribution_root
+from folkmoot.round.commitment import commit_hash, contribution_root, seat_of
 from folkmoot.round.events import Action, Key, Reveal, Statement
 from folkmoot.round.machine import RoundMachine
 from folkmoot.round.view import Phase, RoundView
@@ -23,10 +23,6 @@ OUTCOME = Statement(PARENT, b"\x01" * 32, b"\x02" * 32, b"\x03" * 32, 0b1111)
 A = TypeVar("A")
 
 
-def address(member: int) -> bytes:
-    return bytes([member]) * 20
-
-
 def reveal(member: int, shards: int = 1) -> Reveal:
     return Reveal(bytes([member + 1]) * 32, tuple(bytes([member, s]) * 16 for s in range(shards)))
 
@@ -34,7 +30,7 @@ def reveal(member: int, shards: int = 1) -> Reveal:
 def view(phase: Phase = Phase.COMMIT, committed: Iterable[int] = (), members: int = 4, shards: int = 1) -> RoundView:
     who = sorted(committed)
     commits = tuple(
-        commit_hash(reveal(m).salt, address(m), *KEY, contribution_root(reveal(m, shards).shards)) for m in who
+        commit_hash(reveal(m).salt, seat_of(m), *KEY, contribution_root(reveal(m, shards).shards)) for m in who
     )
     bits = sum(1 << m for m in who)
     return RoundView(
@@ -64,7 +60,7 @@ def only(kind: type[A], actions: list[Action]) -> list[A]:
 
 def machine(at: RoundView, *, willing: bool = True, now: float = NOW, me: int = 0) -> RoundMachine:
     """A machine that has the parent state and its own contribution."""
-    made = RoundMachine(me, address, Policy())
+    made = RoundMachine(me, seat_of, Policy())
     made.handle(ev.LedgerSeen(at, now, willing))
     made.handle(ev.Opened(KEY))
     return made
@@ -228,7 +224,7 @@ def test_a_contribution_that_does_not_open_ones_own_commit_is_not_shown() -> Non
 
 def test_a_restarted_member_asks_for_what_it_committed() -> None:
     for phase in (Phase.COMMIT, Phase.FROZEN):
-        made = RoundMachine(0, address, Policy())
+        made = RoundMachine(0, seat_of, Policy())
         made.handle(ev.LedgerSeen(view(phase, committed=range(4)), NOW, True))
         assert len(only(ev.Train, made.handle(ev.Opened(KEY)))) == 1
         assert len(only(ev.Push, made.handle(ev.Trained(KEY, reveal(0))))) == 3
