@@ -15,7 +15,7 @@ from folkmoot.errors import FolkmootError
 from folkmoot.ledger import Phase, RoundView, statements
 from folkmoot.network import BlobMessage, BodyReader, Message, Node, Reply
 from folkmoot.peer.messages import Ack, Holding, Model, Pull, Push, RoundMessage, Shown, bitmap
-from folkmoot.round.commitment import commit_hash, contribution_root
+from folkmoot.round.commitment import commit_hash, contribution_root, seat_of
 from folkmoot.round.events import Key, Reveal, Statement
 from folkmoot.round.layout import Layout
 from folkmoot.round.reduce import layout_of, make_shards
@@ -45,7 +45,6 @@ class Liar:
         me = self.client.me()
         assert me is not None
         self.me = me.index
-        self.address = bytes.fromhex(me.address[2:])
         self.others = [member for member in self.client.members() if member.index != self.me]
         self.task = task
         self.lies = lies
@@ -77,7 +76,7 @@ class Liar:
         root = contribution_root(made.reveal.shards)
         self.said = None
         try:
-            self.client.commit(*key, commit_hash(made.reveal.salt, self.address, *key, root))
+            self.client.commit(*key, commit_hash(made.reveal.salt, seat_of(self.me), *key, root))
         except FolkmootError:
             return  # too late
         while not (now := self.client.round_view(self.task)).closed(self.client.now()):

@@ -19,7 +19,7 @@ from folkmoot.ledger.chainverify import copy_chain
 from folkmoot.peer.local import LocalMoot
 from folkmoot.peer.verify import verify
 from folkmoot.round import fixed
-from folkmoot.round.commitment import commit_hash, contribution_root, encode_hashes, encode_inputs
+from folkmoot.round.commitment import commit_hash, contribution_root, encode_hashes, encode_inputs, seat_of
 from folkmoot.round.events import Reveal
 from folkmoot.round.reduce import layout_of, make_shards, next_state, sum_row
 from folkmoot.store import Store
@@ -166,9 +166,8 @@ def forge(folder: Path, change: Callable[[Told], Told]) -> Copy:
         data = ("", np.ones(3))
         (shards[member],), _ = make_shards(code, state, data, Context(1, bytes([member]) * 32), layout, 1)
         reveals[member] = Reveal(secrets.token_bytes(32), (store.put(shards[member]),))
-        address = bytes.fromhex(client[0].members()[member].address[2:])
         root = contribution_root(reveals[member].shards)
-        client[member].commit(task, 1, 0, commit_hash(reveals[member].salt, address, task, 1, 0, root))
+        client[member].commit(task, 1, 0, commit_hash(reveals[member].salt, seat_of(member), task, 1, 0, root))
     total = sum_row(shards.values(), 0, layout, 1)[None]
     packed = fixed.encode_sum(total, 0, layout, 1, [3])
     new, _ = next_state(code, state, layout, [total], [3])
