@@ -20,6 +20,9 @@ MAX_SIGNATURES: constant(uint256) = 65 * 256
 MAX_SCORES: constant(uint256) = 16_384
 MAX_AMOUNT: constant(uint256) = 2**160
 MAX_WEIGHT: constant(uint256) = 2**64
+# scores are told every so many rounds, and when a task is done: were any round's end good enough, one member could
+# open and outwait the window of a season before the others know that it has ended
+SEASON: constant(uint256) = 100
 
 DOMAIN_TYPE: constant(bytes32) = keccak256(
     "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
@@ -193,7 +196,8 @@ def seal(task: uint256, last: uint256, hash: bytes32):
     @notice Fix one's scores before anyone shows any. The first to do so for a season opens its window, as long as
             the task's exchange.
     @param task The task.
-    @param last The last round that they are about, final.
+    @param last The last round that they are about: a final one whose number is a multiple of 100, or the last of a
+           task that is done.
     @param hash keccak256 of the member's index, a salt (32 bytes each) and the scores.
     """
     member: uint256 = self._member()
@@ -203,6 +207,7 @@ def seal(task: uint256, last: uint256, hash: bytes32):
     seconds: uint256 = 0
     final, rounds, done, seconds = staticcall Work(MOOT).progress(task)
     assert 0 < last and last <= final, "not a final round"
+    assert last % SEASON == 0 or (done == 1 and last == final), "not the end of a season"
     assert hash != empty(bytes32), "hash is empty"
     until: uint256 = self._sealing[task][last]
     if until == 0:
@@ -268,8 +273,9 @@ def settle(
     done: uint256 = 0
     seconds: uint256 = 0
     final, rounds, done, seconds = staticcall Work(MOOT).progress(task)
-    # a task that was stopped after its last settlement leaves a rest
-    assert last <= final and (pot.last < last or (done == 1 and last == final)), "not a season to settle"
+    # without any round a pot is its funders' to take back; a task that was stopped after its last settlement leaves a
+    # rest
+    assert 0 < last and last <= final and (pot.last < last or (done == 1 and last == final)), "not a season to settle"
     due: uint256 = pot.funded
     if done == 0 or last < final:
         due = pot.funded * last // rounds
