@@ -17,7 +17,11 @@ ROUNDS = "attacks/test_rounds_under_attack.py::test_"
 TOLD = "attacks/test_told_once.py::test_"
 DROPOUT = "attacks/test_dropouts.py::test_"
 TRANSCRIPT = "attacks/test_transcript.py::test_"
+MOOT, ASSEMBLY = "src/folkmoot/ledger/Moot.vy", "src/folkmoot/ledger/Assembly.vy"
 CONTRACT = "ledger/test_contract_rounds.py::test_"
+GRANTS = "ledger/test_contract_grants.py::test_"
+ACCOUNTS = "ledger/test_contract_accounts.py::test_"
+MOTIONS = "ledger/test_contract_assembly.py::test_"
 
 
 @dataclass(frozen=True)
@@ -437,13 +441,13 @@ DEFENCES = [
         ),
     ),
     Defence(
-        "a commit is bound to its sender",
+        "a commit is bound to its member",
         ROUND + "commitment.py",
-        "return keccak(salt + address + numbers + root)",
+        "return keccak(salt + seat + numbers + root)",
         "return keccak(salt + numbers + root)",
         (
             ROUNDS + "a_copied_commit_cannot_be_opened_by_whoever_copied_it",
-            "round/test_commitment.py::test_a_commit_is_bound_to_salt_sender_task_round_attempt_and_contribution",
+            "round/test_commitment.py::test_a_commit_is_bound_to_salt_member_task_round_attempt_and_contribution",
         ),
     ),
     Defence(
@@ -585,20 +589,21 @@ DEFENCES = [
         "pass",
         ("peer/test_liar.py::test_who_proves_itself_a_liar_is_named_on_the_ledger_and_out_of_the_rounds_that_follow",),
     ),
-    # ---- the contract ------------------------------------------------------------------------------------------------
+    # ---- the contracts -----------------------------------------------------------------------------------------------
     Defence(
         "signatures are their signers'",
-        "src/folkmoot/ledger/Moot.vy",
-        'assert signer == self._accounts[i], "signature is not the signer\'s"',
+        MOOT,
+        'assert signer == self._accounts[index], "signature is not the signer\'s"',
         "pass",
         (
             ROUNDS + "whoever_posts_the_outcome_cannot_change_a_word_of_it",
             CONTRACT + "a_final_round_needs_a_quorum_under_exactly_its_outcome",
+            CONTRACT + "a_joint_commit_counts_for_all_its_signers_or_for_none",
         ),
     ),
     Defence(
         "a quorum",
-        "src/folkmoot/ledger/Moot.vy",
+        MOOT,
         'assert count >= (n + (n - 1) // 3) // 2 + 1, "no quorum"',
         "pass",
         (
@@ -608,16 +613,103 @@ DEFENCES = [
     ),
     Defence(
         "commits close",
-        "src/folkmoot/ledger/Moot.vy",
-        'assert not self._is_closed(task, stage, terms), "commits are closed"\n    assert hash != empty(bytes32)',
-        "assert hash != empty(bytes32)",
+        MOOT,
+        'assert not self._is_closed(task, stage, terms), "commits are closed"\n    for hash',
+        "for hash",
         (CONTRACT + "commits_close_at_the_deadline_when_enough_came",),
     ),
     Defence(
         "a sealed attempt is open to whom it was dealt to",
-        "src/folkmoot/ledger/Moot.vy",
-        'assert terms.sealed == 0 or self._rounds[task].expected & bit != 0, "not dealt in"',
+        MOOT,
+        'assert terms.sealed == 0 or members & ~self._rounds[task].expected == 0, "not dealt in"',
         "pass",
         (CONTRACT + "a_sealed_attempt_takes_commits_only_of_those_it_was_dealt_to",),
+    ),
+    Defence(
+        "no commit without a grant",
+        MOOT,
+        'assert members & ~self._tasks[task].granted == 0, "no grant"',
+        "pass",
+        (GRANTS + "nobody_commits_without_a_grant",),
+    ),
+    Defence(
+        "no commit with a grant that has ended",
+        MOOT,
+        'assert self._lapsed(task, members, round) == 0, "the grant has ended"',
+        "pass",
+        (GRANTS + "nobody_commits_once_its_grant_has_ended_by_time",),
+    ),
+    Defence(
+        "grants end when rounds open",
+        MOOT,
+        "        if left & 1 == 1:\n            self._withdraw(task, i)\n",
+        "        pass\n",
+        (GRANTS + "a_grant_that_ended_takes_no_place_in_any_attempt_that_opens_later",),
+    ),
+    Defence(
+        "a paused task takes no commits",
+        MOOT,
+        'assert self._standing(task) == ADOPTED, "task is paused"',
+        "pass",
+        (GRANTS + "a_grant_is_worth_nothing_to_whom_the_members_have_shut_out",),
+    ),
+    Defence(
+        "removed members do not commit by another's hand",
+        MOOT,
+        'assert members & self._removed == 0, "not a member"',
+        "pass",
+        (ACCOUNTS + "a_removed_member_can_do_nothing_with_any_of_its_accounts",),
+    ),
+    Defence(
+        "only the main account consents",
+        MOOT,
+        'assert self._mains[index] == msg.sender, "only the main account may"',
+        "pass",
+        (ACCOUNTS + "a_daily_account_neither_grants_nor_votes_nor_delegates_but_may_revoke",),
+    ),
+    Defence(
+        "only the assembly decides",
+        MOOT,
+        'assert msg.sender == ASSEMBLY, "only the assembly decides that"',
+        "pass",
+        (MOTIONS + "nobody_but_the_assembly_calls_what_members_decide",),
+    ),
+    Defence(
+        "votes of removed members do not count",
+        ASSEMBLY,
+        "return 100 * self._weight(ayes & living)",
+        "return 100 * self._weight(ayes)",
+        (MOTIONS + "votes_of_removed_members_do_not_count_and_its_place_is_not_voted_from_again",),
+    ),
+    Defence(
+        "a vote counts once",
+        ASSEMBLY,
+        'assert ((ayes | noes) >> index) & 1 == 0, "already voted"',
+        "pass",
+        (MOTIONS + "a_member_votes_once_and_its_vote_stands",),
+    ),
+    Defence(
+        "a motion is enacted once",
+        ASSEMBLY,
+        'assert (head >> 80) & 1 == 0, "already enacted"',
+        "pass",
+        (MOTIONS + "a_motion_of_each_kind_passes_with_one_vote_more_than_its_share_and_not_with_its_share",),
+    ),
+    Defence(
+        "a motion lapses",
+        ASSEMBLY,
+        'assert block.timestamp < deadline + (head >> 88), "too late to enact it"',
+        "pass",
+        (MOTIONS + "other_rules_change_nothing_about_when_an_older_motion_lapses",),
+    ),
+    Defence(
+        "a voucher that was voted for is used once",
+        ASSEMBLY,
+        "        self._usable[voucher] = False\n",
+        "        pass\n",
+        (
+            "ledger/test_contract_members.py::test_a_voted_voucher_admits_one_member_and_may_be_voted_for_again",
+            "ledger/test_contract_members.py::test_each_elder_of_a_moot_that_is_continued_joins_once_with_its_own_key",
+        ),
     ),
 ]

@@ -21,7 +21,10 @@ from defences import DEFENCES, TESTS, Defence
 REPOSITORY = Path(__file__).parents[2]
 SECONDS = 600.0
 FAILED = re.compile(r"^FAILED (\S+?::\w+)", re.M)
-BUILD = "from folkmoot.ledger import build; build.ARTEFACT.write_text(build.artefact())"
+BUILD = (
+    "from folkmoot.ledger import build;"
+    "[(build.FOLDER / f'{name}.json').write_text(build.artefact(name)) for name in build.CONTRACTS]"
+)
 pytestmark = pytest.mark.long
 
 
@@ -42,7 +45,7 @@ class Copy:
         return self.python("-m", "pytest", "-p", "no:cacheprovider", "-rf", *(TESTS + test for test in tests))
 
     def build(self) -> None:
-        """Make the contract's artefact from its source."""
+        """Make the contracts' artefacts from their sources."""
         made = self.python("-c", BUILD)
         assert made.returncode == 0, made.stderr
 
