@@ -104,17 +104,18 @@ def log(
 
 def _tell_all(home: Home, json: bool) -> None:
     from folkmoot.ledger.chronicle import entries, names_in, tell
+    from folkmoot.peer.register import consents
 
     history = entries(home.moot())
     names = names_in(history)
     motions = {entry["motion"]: entry for entry in history if entry.kind == "Moved"}
+    how = {(*given.ended.place, given.task): f": {given.how}" for given in consents(history) if given.ended}
+    says = [tell(entry, names, motions) + how.get((*entry.place, entry.task), "") for entry in history]
     if json:
-        show_json([{**vars(entry), "says": tell(entry, names, motions)} for entry in history])
+        show_json([{**vars(entry), "says": told} for entry, told in zip(history, says, strict=True)])
         return
-    show_table(
-        ("block", "at", "what happened"),
-        ((entry.block, moment(entry.time), tell(entry, names, motions)) for entry in history),
-    )
+    rows = zip(history, says, strict=True)
+    show_table(("block", "at", "what happened"), ((entry.block, moment(entry.time), told) for entry, told in rows))
 
 
 def show(
