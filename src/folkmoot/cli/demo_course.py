@@ -42,6 +42,8 @@ def run_course(settings: Settings, folder: Path, console: Console, began: float)
             f"each hospital's patients are dealt to clinics; {settings.liar} lies: it {ATTACKS[settings.attack]}",
         )
     with Peers(moot.homes, liars) as peers:
+        if peers.no_sandbox is not None:
+            _say(console, f"the demo's own task runs without a sandbox: {peers.no_sandbox}")
         for name in moot.homes:
             peers.start(name)
         with view.showing():

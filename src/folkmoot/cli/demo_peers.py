@@ -30,14 +30,20 @@ class Peers:
     """Peer processes by name; a context manager that ends them all, however it is left.
 
     Each stands in a session of its own, so the terminal's Ctrl-C reaches only the demo; and each reads its
-    standard input to the end, so that even a demo killed by SIGKILL takes its peers along.
+    standard input to the end, so that even a demo killed by SIGKILL takes its peers along. Their task is our own: where
+    no sandbox can be made for it, it runs without.
     """
 
     def __init__(self, homes: Mapping[str, Home], liars: Mapping[str, str] | None = None) -> None:
         """``liars`` are those that lie, each with the name of its attack."""
+        from folkmoot.peer.sandbox import VARIABLE, trouble
+
         self._homes = homes
         self._liars = liars or {}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.no_sandbox = None if VARIABLE in os.environ else trouble()
+        """Why the task's code runs without one, where it does."""
+        self._environment = os.environ | ({} if self.no_sandbox is None else {VARIABLE: "none"})
 
     def __enter__(self) -> Peers:
         return self
@@ -57,6 +63,7 @@ class Peers:
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=output,
+                env=self._environment,
                 start_new_session=True,
             )
 

@@ -18,11 +18,21 @@ if TYPE_CHECKING:
 __all__ = ["run", "status"]
 
 
-def run(home: HomeOption = DEFAULT_HOME) -> None:
+def run(
+    no_sandbox: Annotated[
+        bool,
+        typer.Option("--no-sandbox", help="Run the code of others as you, with all you can read. Goes on record."),
+    ] = False,
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
     """Run your peer until Ctrl-C: train what you granted, aggregate, store, answer the others."""
     from folkmoot.peer.home import Home
 
     peer = Home.open(home)
+    if no_sandbox:
+        from folkmoot.peer.sandbox import VARIABLE
+
+        os.environ[VARIABLE] = "none"
     from folkmoot.peer.daemon import run as run_daemon
 
     run_daemon(peer)
@@ -54,6 +64,7 @@ def status(
 
 
 def _table(name: str, status: PeerStatus | None) -> Table:
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=_headline(name, status), title_justify="left", box=None, header_style="bold", pad_edge=False)
@@ -61,20 +72,22 @@ def _table(name: str, status: PeerStatus | None) -> Table:
         table.add_column(column)
     for task in status.tasks if status else ():
         latest = "  ".join(
-            f"{metric} {points[-1][1]:.4g} {sparkline([value for _, value in points])}"
+            f"{escape(metric)} {points[-1][1]:.4g} {sparkline([value for _, value in points])}"
             for metric, points in task.metrics.items()
             if points
         )
         table.add_row(
-            f"{task.task} {task.name}",
+            f"{task.task} {escape(task.name)}",
             task.phase,
             f"{task.round}/{task.rounds}" + (f" attempt {task.attempt + 1}" if task.attempt else ""),
             "" if task.norm is None else f"{task.norm:.4g}",
             latest,
-            task.reason,
+            escape(task.reason),
         )
-    for error in status.errors if status else ():
-        table.caption = f"{table.caption or ''}{error}\n"
+    notes = [escape(error) for error in status.errors] if status else []
+    if status is not None and status.sandbox == "none" and _alive(status.pid):
+        notes.insert(0, "the code of others runs without a sandbox here")
+    table.caption = "".join(f"{note}\n" for note in notes) or None
     return table
 
 

@@ -39,7 +39,8 @@ __all__ = ["Compute"]
 
 COMPUTE_SECONDS = 600.0
 _NAME = 100
-"""Characters of a task's name, at most."""
+"""Characters of the name of a task or of a metric, at most."""
+_METRICS = 256
 GRACE_SECONDS = 2.0
 """How much longer a training may take that no round waits for any more; ending it costs the warm worker."""
 
@@ -69,7 +70,7 @@ class Compute:
         """
         await self.see(await self._granted())
         loaded = await self._workplace.load()
-        if not (1 <= len(loaded.name) <= _NAME and loaded.name.isprintable()):
+        if not _is_name(loaded.name):
             raise TaskError("it is refused: its name is not a line of text")
         policy, record = loaded.policy, self._record
         terms = (policy.rounds, policy.min_members, policy.start, policy.secret)
@@ -198,5 +199,12 @@ class Compute:
             await self._sum_up(self._summed[1])  # a worker that was started since has no sums any more
         ask = Advance(action.parent, action.sums, action.rows, action.lost, action.beacon)
         made = await self._workplace.ask(ask, Advanced, COMPUTE_SECONDS)
+        if len(made.metrics) > _METRICS or not all(map(_is_name, made.metrics)):
+            raise TaskError(f"its metrics are more than {_METRICS}, or named by more than a line of text")
         survivors = sum(1 << m for m in action.inputs)
         return Statement(action.parent, inputs, made.aggregate, made.model, survivors), made.metrics
+
+
+def _is_name(text: str) -> bool:
+    """Whether what a worker calls a name is fit to be shown to people."""
+    return 1 <= len(text) <= _NAME and text.isprintable()

@@ -16,7 +16,7 @@ import msgspec
 
 from folkmoot import errors
 from folkmoot.digest import Hash
-from folkmoot.errors import DataError, FolkmootError, IntegrityError, LocalError, StoreError, TaskError
+from folkmoot.errors import DataError, FolkmootError, IntegrityError, LocalError, ProtocolError, StoreError, TaskError
 from folkmoot.peer.asks import (
     Account,
     Advance,
@@ -237,7 +237,10 @@ class Workplace:
         except asyncio.CancelledError:
             await self._stop()
             raise
-        except (OSError, EOFError, IntegrityError, msgspec.MsgspecError):
+        except (IntegrityError, ProtocolError, msgspec.MsgspecError) as error:
+            await self._stop()
+            raise TaskError(f"the task's worker was ended in {what}, for what it said is no answer: {error}") from None
+        except (OSError, EOFError):
             code = await self._end(self._process)
             raise TaskError(f"the task's worker died in {what} (status {code}); see {self._log}") from None
         if isinstance(reply, Failure):
@@ -257,12 +260,12 @@ class Workplace:
         known, left, refused = set(lent), _most_made(question), None
         while isinstance(reply := await self._message(process.stdout), Delivery):
             if not left:
-                raise EOFError("it delivers more than was asked for")
+                raise ProtocolError("it delivers more than was asked for")
             known.add(reply.name)
             left -= 1
             refused = await self._take(process.stdout, reply) or refused
         if not known.issuperset(_named_in(question, reply)):
-            raise EOFError("it names what it neither was lent nor has made")
+            raise ProtocolError("it names a blob that it neither was lent nor has made")
         if refused is not None:
             raise refused
         return reply
@@ -270,7 +273,7 @@ class Workplace:
     async def _message(self, stream: asyncio.StreamReader) -> Answer | Delivery:
         (length,) = _LENGTH.unpack(await stream.readexactly(_LENGTH.size))
         if length > _ANSWER_LIMIT:
-            raise EOFError("it sent an oversized answer")
+            raise ProtocolError("it is oversized")
         return self._decoder.decode(await stream.readexactly(length))
 
     async def _take(self, stream: asyncio.StreamReader, coming: Delivery) -> StoreError | None:
@@ -346,7 +349,8 @@ def _named_in(question: Ask, answer: Answer) -> Iterable[Hash]:
 
 
 def _as_error(failure: Failure) -> FolkmootError:
-    message = " ".join(failure.message.split())
+    words = " ".join(failure.message.split())
+    message = "".join(letter if letter.isprintable() else "?" for letter in words[: 2 * _MESSAGE_LIMIT])
     if len(message) > _MESSAGE_LIMIT:
         message = message[:_MESSAGE_LIMIT] + " ..."
     kind = getattr(errors, failure.kind, TaskError)
