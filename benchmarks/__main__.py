@@ -45,9 +45,11 @@ def main() -> None:
     options = parser.parse_args()
     printed = _Both()
     with contextlib.redirect_stdout(printed):
-        print(f"Measured on: {machine()}.")
-        for name in options.names or NAMES:
-            importlib.import_module(f"benchmarks.{name}").main([])
+        modules = [importlib.import_module(f"benchmarks.{name}") for name in options.names or NAMES]
+        if any(getattr(module, "TIMED", True) for module in modules):
+            print(f"Measured on: {machine()}.")
+        for module in modules:
+            module.main([])
     if options.write:
         before, rest = options.write.read_text().split(BEGIN)
         _, after = rest.split(END)

@@ -2,7 +2,8 @@
 
     python -m benchmarks.ledger [--sizes 10000 100000]
 
-The work is the moot's own contract: 32 members propose, grant and commit, one transaction each. Signing is done before
+The work is the moot's own contracts: 32 members propose, grant and commit, one transaction each; one of them has the
+weight that adopts a task by itself. Signing is done before
 the clock starts, because in a moot every member signs its own. Appending includes all that a transaction costs the
 process that sends it: checking the signature, running the contract, the SQLite commit, sealing the cache.
 """
@@ -17,15 +18,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import rlp
-from coincurve import PrivateKey
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-from eth_hash.auto import keccak
 from web3 import Web3
 
 from benchmarks.report import Row, print_rows
-from folkmoot.ledger import EmbeddedProvider, JoinFields, Moot, create_chain
+from folkmoot.ledger import EmbeddedProvider, JoinFields, Moot, Signer, create_chain, statements
+from folkmoot.ledger.abi import MOOT
+from folkmoot.ledger.assembly import ASSEMBLY
+from folkmoot.ledger.motions import Kind
+from folkmoot.ledger.records import Standing
+from folkmoot.ledger.transaction import sign_legacy
 
 MEMBERS = 32
 VOUCHER = b"\x77" * 32
@@ -42,44 +43,39 @@ class Load:
         self.chain_id = create_chain(path, genesis_time=int(time.time()))
         self.provider = EmbeddedProvider(path)
         w3 = Web3(self.provider)
-        self.signers: list[LocalAccount] = [Account.from_key((i + 1).to_bytes(32, "big")) for i in range(MEMBERS)]
-        voucher: str = Account.from_key(VOUCHER).address
+        self.signers = [Signer((i + 1).to_bytes(32, "big")) for i in range(MEMBERS)]
+        voucher = statements.address_of(VOUCHER)
         moot = Moot.deploy(w3, self.signers[0], name="load", seats=MEMBERS, voucher=voucher, founder=fields(0))
         moots = [Moot(w3, moot.address, signer) for signer in self.signers]
         for i, each in enumerate(moots[1:], start=1):
             each.join(fields(i), VOUCHER)
         self.datasets = [each.describe(bytes([9]) * 32, 100) for each in moots]
-        self.address = moot.address
+        weight = moot.assembly.move(Kind.WEIGH, 0, 1000)
+        for each in moots[1:]:
+            each.assembly.vote(weight, True)
+        moot.assembly.enact(weight)
+        self.motions = itertools.count(weight + 1)
+        self.address, self.assembly = moot.address, moot.assembly.address
         self.nonces = [self.provider.replica.account(signer.address)[0] for signer in self.signers]
-        self.keys = [PrivateKey(bytes(signer.key)) for signer in self.signers]
 
     def transactions(self) -> Iterator[bytes]:
         """Signed, in an order in which each succeeds, without end."""
         for task in itertools.count(1):
             terms = (20, MEMBERS, MEMBERS, 3600, 3600, 3600, 0)
-            yield self._signed(0, PROPOSE, task, task, *terms)
+            hash = task.to_bytes(32, "big")
+            yield self._signed(0, self.address, MOOT.call("propose", hash, hash, terms))
+            steer = ASSEMBLY.call("move", int(Kind.STEER), (task, int(Standing.ADOPTED), 0), bytes(32))
+            yield self._signed(0, self.assembly, steer)
+            yield self._signed(0, self.assembly, ASSEMBLY.call("enact", next(self.motions)))
             for i in range(MEMBERS):
-                yield self._signed(i, GRANT, task, self.datasets[i], 0)
+                yield self._signed(i, self.address, MOOT.call("grant", task, self.datasets[i], 0, 0, 0))
             for i in range(MEMBERS):
-                yield self._signed(i, COMMIT, task, 1, 0, (task << 128) + i + 1)
+                hash = ((task << 128) + i + 1).to_bytes(32, "big")
+                yield self._signed(i, self.address, MOOT.call("commit", task, 1, 0, hash))
 
-    def _signed(self, member: int, selector: bytes, *words: int) -> bytes:
+    def _signed(self, member: int, to: str, data: bytes) -> bytes:
         nonce, self.nonces[member] = self.nonces[member], self.nonces[member] + 1
-        data = selector + b"".join(word.to_bytes(32, "big") for word in words)
-        body = [nonce, 0, 500_000, bytes.fromhex(self.address[2:]), 0, data]
-        digest = keccak(rlp.encode([*body, self.chain_id, 0, 0]))
-        signature = self.keys[member].sign_recoverable(digest, hasher=None)
-        r, s = (int.from_bytes(signature[at : at + 32], "big") for at in (0, 32))
-        return bytes(rlp.encode([*body, 35 + 2 * self.chain_id + signature[64], r, s]))
-
-
-def selector(signature: str) -> bytes:
-    return bytes(keccak(signature.encode())[:4])
-
-
-PROPOSE = selector("propose(bytes32,bytes32,(uint256,uint256,uint256,uint256,uint256,uint256,uint256))")
-GRANT = selector("grant(uint256,uint256,uint256)")
-COMMIT = selector("commit(uint256,uint256,uint256,bytes32)")
+        return sign_legacy(self.signers[member].key, self.chain_id, nonce, to, data, gas=500_000, gas_price=0)
 
 
 def fields(number: int) -> JoinFields:
@@ -157,7 +153,7 @@ def opening_seconds(path: Path, *, trust_cache: bool) -> float:
 
 
 def small_rows(load: Load) -> list[Row]:
-    data = selector("round_view(uint256)") + (1).to_bytes(32, "big")
+    data = MOOT.call("round_view", 1)
     times = 2000
     began = time.perf_counter()
     for _ in range(times):

@@ -228,6 +228,16 @@ def test_survivors_are_those_the_rule_names_whatever_is_attested(data):
         assert (at.phase, at.attempt) == (Phase.COMMIT, 1)
 
 
+def test_a_full_moot_whose_attestations_differ_as_much_as_they_can_is_frozen_within_a_block():
+    world = World(256)
+    task = world.start(granting=range(256), terms=(2, 2, 256, 60, 30, 90, 0))
+    world.call("commit_all", 0, *world.commits(task, *range(256)))
+    held = {voter: (2**256 - 1) ^ (2**256 - 1 >> voter) for voter in range(256)}
+    world.call("freeze", 0, *world.holdings(task, held))
+    survivors = [j for j in range(256) if sum(not h >> j & 1 for h in held.values()) <= 85]
+    assert world.view(task).survivors == bits(survivors)
+
+
 # ---- finals
 
 
