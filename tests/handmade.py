@@ -140,7 +140,7 @@ def story(folder: Path) -> HandMade:
     Carl moves to remove dora, and nobody else is for it. Dora is expelled for a reveal in the second round.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made = HandMade(LocalMoot.found(folder, NAMES, name="a moot"))
+    made = HandMade(LocalMoot.found(folder, NAMES, name="a <i>moot</i>"))
     (folder / "task.py").write_text(TASK)
     data = {name: data_file(folder / f"{name}.txt", at) for at, name in enumerate(NAMES)}
     task = made.local.offer(folder / "task.py", data)

@@ -20,6 +20,7 @@ from test_remote_ledger import Node, node
 from folkmoot.errors import IntegrityError, LocalError
 from folkmoot.ledger.chronicle import Entry
 from folkmoot.peer.attestation import open_envelope, seal, statement
+from folkmoot.peer.audit import audit, canonical
 from folkmoot.peer.export import PREDICATE, export_folder
 from folkmoot.peer.inspection import inspect
 from folkmoot.peer.lineage import Lineage, Reference, lineage, spending
@@ -148,11 +149,13 @@ def test_the_register_knows_how_each_grant_ended(sources: Sources) -> None:
 def test_over_a_node_a_grant_that_is_left_out_is_found_and_so_is_what_another_node_has(
     made: handmade.HandMade, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Node, "disable_nagle_algorithm", True)
     with node(made.ledger) as honest:
         url = f"http://127.0.0.1:{honest.server_port}"
         assert verify(url, made.moot().address, [made.homes[0].blobs]).consents == 9
-        with opened(made.ledger, None) as own:
+        with opened(made.ledger, None) as own, opened(url, made.moot().address) as asked:
             assert compare(own, url) == len(own.history)
+            assert canonical(audit(asked)) == canonical(audit(own))
         told = Node.do_POST
 
         def lie(self: Node) -> None:
@@ -242,6 +245,7 @@ def test_the_card_has_front_matter_and_shows_no_markup_of_others(exported: Path)
     (measured,) = told["model-index"][0]["results"][0]["metrics"]
     assert measured["type"] == "loss"
     assert "<b>" not in body
+    assert "<i>" not in body
     sections = [line for line in body.splitlines() if line.startswith("## ")]
     assert sections == [
         *("## What it is", "## Data", "## How it was made", "## Evaluation", "## Privacy", "## Limits"),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from folkmoot.cli import datasets, demo, governing, history, members, privacy, running, tasks
+from folkmoot.cli import audit, datasets, demo, governing, history, members, privacy, running, tasks
 from folkmoot.errors import FolkmootError
 
 __all__ = ["app", "main"]
@@ -32,7 +32,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
     "Data and tasks": [tasks.propose, tasks.tasks, tasks.review, tasks.grant, tasks.revoke, privacy.privacy],
     "Deciding together": [governing.motions, governing.vote, governing.enact, governing.follow],
     "Running": [running.run, running.status],
-    "What came of it": [history.log, history.show, history.verify, history.export, history.unlearn],
+    "What came of it": [history.log, history.show, history.verify, audit.audit, history.export, history.unlearn],
 }
 for _panel, _commands in _PANELS.items():
     for _command in _commands:

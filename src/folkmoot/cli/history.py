@@ -109,8 +109,8 @@ def _tell_all(home: Home, json: bool) -> None:
     history = entries(home.moot())
     names = names_in(history)
     motions = {entry["motion"]: entry for entry in history if entry.kind == "Moved"}
-    how = {(*given.ended.place, given.task): f": {given.how}" for given in consents(history) if given.ended}
-    says = [tell(entry, names, motions) + how.get((*entry.place, entry.task), "") for entry in history]
+    how = {given.ended.place: f": {given.how}" for given in consents(history) if given.ended}
+    says = [tell(entry, names, motions) + how.get(entry.place, "") * (entry.kind == "Revoked") for entry in history]
     if json:
         show_json([{**vars(entry), "says": told} for entry, told in zip(history, says, strict=True)])
         return

@@ -215,6 +215,21 @@ _TOLD: Mapping[str, Callable[[Entry, _Names, _Motions], str]] = {
     "Committed": lambda e, names, _: (
         f"{_all(names, e['members'])} committed to round {e.round} of task {e.task}, attempt {e['attempt']}"
     ),
+    "Funded": lambda e, names, _: f"{e['funder']} sets aside {e['amount']} of {e['token']} for task {e.task}",
+    "Sealed": lambda e, names, _: (
+        f"{_who(names, e['member'])} seals its scores of task {e.task} up to round {e['last']}"
+    ),
+    "Unsealed": lambda e, names, _: (
+        f"{_who(names, e['member'])} shows its scores of task {e.task} up to round {e['last']}"
+    ),
+    "Settled": lambda e, names, _: (
+        f"{e['amount']} of {e['token']} are earned in rounds {e['first']} to {e['last']} of task {e.task},"
+        f" signed by {_all(names, e['signers'])}"
+    ),
+    "Claimed": lambda e, names, _: (
+        f"{_who(names, e['member'])} claims {e['amount']} of {e['token']} for {e['account']}"
+    ),
+    "Reclaimed": lambda e, names, _: f"{e['funder']} takes back {e['amount']} of {e['token']} from task {e.task}",
     "Retried": lambda e, names, _: f"round {e.round} of task {e.task} is made again: attempt {e['attempt']}",
     "Finalised": _finalised,
 }

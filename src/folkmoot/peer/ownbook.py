@@ -1,0 +1,57 @@
+"""What one peer's own folder adds to an audit: what it refused, what its administrator did without, what it let go.
+
+Nobody else can check it, and none of it says anything of the data.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from folkmoot.peer.home import Home
+from folkmoot.peer.journal import overrides
+
+__all__ = ["own_record"]
+
+_REFUSALS = ("refused a message", "refused", "error", "distrusts the host", "no evidence", "accuses")
+"""Events of a peer's log that are refusals, or complaints."""
+_MOST = 1_000
+_WORDS = 300
+
+
+def own_record(home: Home) -> dict[str, Any]:
+    """The member's name and index, its overrides of safeguards, and what its log says that it refused.
+
+    Raises ``StoreError`` when the journal cannot be read.
+    """
+    me = home.moot().me()
+    return {
+        "member": None if me is None else me.index,
+        "name": home.config.name,
+        "overrides": [{"time": o.time, "what": o.what, "how": o.how} for o in overrides(home)],
+        "refused": _refused(home.log_file),
+    }
+
+
+def _refused(log: Path) -> list[dict[str, Any]]:
+    """What the log has of refusals, the same ones together, in the order of when they first came."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for path in (Path(f"{log}.1"), log):
+        for line in path.read_bytes().splitlines() if path.exists() else ():
+            try:
+                record = msgspec.json.decode(line, type=dict[str, Any])
+            except msgspec.MsgspecError:
+                continue  # a line that a full disk cut short
+            event = record.get("event")
+            if event not in _REFUSALS:
+                continue
+            why = str(record.get("reason") or record.get("message") or record.get("error") or record.get("what") or "")
+            row = found.setdefault(
+                (event, why[:_WORDS]),
+                {"event": event, "why": why[:_WORDS], "times": 0, "first": record.get("time"), "last": None},
+            )
+            row["times"] += 1
+            row["last"] = record.get("time")
+    return list(found.values())[-_MOST:]
