@@ -15,7 +15,7 @@ from folkmoot.ledger.records import bitmap_of
 from folkmoot.ledger.statements import Domain
 from folkmoot.ledger.transact import Sender
 
-__all__ = ["POINTS", "PURSE", "Pot", "Purse", "Settled", "seal_of"]
+__all__ = ["MOST_SCORES", "POINTS", "PURSE", "SEASON", "Pot", "Purse", "Settled", "seal_of"]
 
 PURSE = Interface("Purse")
 POINTS = Interface("Points")
@@ -23,6 +23,8 @@ POINTS = Interface("Points")
 
 MOST_SCORES = 16_384
 """Bytes of one member's scores for one season."""
+SEASON = 100
+"""Rounds of a season: scores are told after each of them, and once a task is done."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,15 @@ class Purse:
 
     def pots(self, task: int, born: int) -> list[Pot]:
         """What is set aside for a task, in whatever tokens; ``born`` is the moot's first block."""
-        logs = self._chain.logs(self.address, [PURSE.topics["Funded"], word(task)], born)
-        tokens = dict.fromkeys(checksum_address(log.topics[2][12:]) for log in logs)
-        return [self.pot(task, token) for token in tokens]
+        return [self.pot(task, token) for token in self.funders(task, born)]
+
+    def funders(self, task: int, born: int) -> dict[str, set[str]]:
+        """For each token in which something was set aside for a task since block ``born``, the accounts that did."""
+        found: dict[str, set[str]] = {}
+        for log in self._chain.logs(self.address, [PURSE.topics["Funded"], word(task)], born):
+            token, funder = (checksum_address(topic[12:]) for topic in log.topics[2:4])
+            found.setdefault(token, set()).add(funder)
+        return found
 
     def fund(self, task: int, token: str, amount: int) -> None:
         """Set aside units of an ERC-20 that the signer has."""
@@ -140,9 +148,12 @@ class Purse:
         logs = self._chain.logs(self.address, [PURSE.topics["Sealed"], word(task), word(last)], born)
         return {int.from_bytes(log.topics[3], "big"): log.data[:32] for log in logs}
 
-    def unsealed(self, task: int, last: int, born: int) -> dict[int, bytes]:
-        """For each member that has shown its scores up to round ``last``, these."""
+    def unsealed(self, task: int, last: int, born: int, before: int | None = None) -> dict[int, bytes]:
+        """For each member that has shown its scores up to round ``last``, these; with ``before`` only what stands in
+        blocks whose time, in ledger seconds, is earlier."""
         logs = self._chain.logs(self.address, [PURSE.topics["Unsealed"], word(task), word(last)], born)
+        if before is not None:
+            logs = [log for log in logs if self._chain.block_time(log.block) < before]
         return {int.from_bytes(log.topics[3], "big"): answer(["bytes"], log.data)[0] for log in logs}
 
     def settle(self, task: int, token: str, last: int, weights: Sequence[int], signatures: Mapping[int, bytes]) -> None:

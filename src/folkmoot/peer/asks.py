@@ -15,6 +15,8 @@ __all__ = [
     "Advance",
     "Advanced",
     "Answer",
+    "Appraise",
+    "Appraised",
     "Ask",
     "Contribute",
     "Delivery",
@@ -86,6 +88,19 @@ class Account(msgspec.Struct, frozen=True, tag="account"):
     limit: float | None
 
 
+class Appraise(msgspec.Struct, frozen=True, tag="appraise"):
+    """What the rows of the round that started from ``state`` are worth on what is held out of the dataset at
+    ``path``."""
+
+    state: Hash
+    path: str
+    rows: tuple[Row, ...]
+    blobs: tuple[tuple[Hash, ...], ...] = ()
+    """For each row its members' contributions, where each is one blob."""
+    sums: tuple[Hash, ...] = ()
+    """Else the sums of all shards, in order."""
+
+
 class Delivery(msgspec.Struct, frozen=True, tag="delivery"):
     """A blob that was made for the answer to come: ``size`` bytes, which follow this in the pipe as they are."""
 
@@ -100,6 +115,8 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
 
     name: str
     policy: Policy
+    unscored: str | None = None
+    """Why contributions to it cannot be told apart for its bounty, where they cannot."""
 
 
 class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
@@ -139,6 +156,12 @@ class Accounted(msgspec.Struct, frozen=True, tag="accounted"):
     allowed: int | None
 
 
+class Appraised(msgspec.Struct, frozen=True, tag="appraised"):
+    """The effect of each row, as ``reward.effects`` has it; none where the round has nothing to tell."""
+
+    effects: tuple[int, ...]
+
+
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """The request failed; the worker is ready for the next."""
 
@@ -146,5 +169,5 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     message: str
 
 
-Ask = Load | Prepare | Contribute | SumUp | Advance | Account
-Answer = Loaded | Prepared | Made | Summed | Advanced | Accounted | Failure
+Ask = Load | Prepare | Contribute | SumUp | Advance | Account | Appraise
+Answer = Loaded | Prepared | Made | Summed | Advanced | Accounted | Appraised | Failure

@@ -17,6 +17,8 @@ from folkmoot.peer.asks import (
     Accounted,
     Advance,
     Advanced,
+    Appraise,
+    Appraised,
     Contribute,
     Made,
     Prepare,
@@ -57,6 +59,8 @@ class Compute:
         self._workplace = Workplace(peer.store, record.bundle, home.path / "worker.log", memory, sandbox)
         self.policy: Policy | None = None
         """The task's, once it is loaded."""
+        self.unscored: str | None = None
+        """Why its contributions cannot be told apart, where they cannot."""
         self._path: str | None = None
         self._layout: tuple[Hash, Layout] | None = None
         self._training: tuple[Key, asyncio.Task[Made]] | None = None
@@ -82,7 +86,7 @@ class Compute:
             genesis = await self._workplace.ask(Prepare(None), Prepared, COMPUTE_SECONDS)
             if genesis.state != record.genesis:
                 raise TaskError("it is refused: its first state on the ledger is not what its bundle makes")
-        self.policy = policy
+        self.policy, self.unscored = policy, loaded.unscored
         return loaded.name, policy
 
     async def see(self, path: str | None) -> None:
@@ -157,6 +161,10 @@ class Compute:
     async def account(self, path: str, releases: int, limit: float | None) -> Accounted:
         """What releases of contributions from the dataset at ``path`` cost, and how many stay within ``limit``."""
         return await self._workplace.ask(Account(path, releases, limit), Accounted, COMPUTE_SECONDS)
+
+    async def appraise(self, ask: Appraise, seconds: float) -> tuple[int, ...]:
+        """What the rows of a round are worth here; the worker is ended where that takes over ``seconds``."""
+        return (await self._workplace.ask(ask, Appraised, seconds)).effects
 
     async def _contribute(self, key: Key, ask: Contribute, seconds: float) -> Made:
         training = asyncio.ensure_future(self._workplace.ask(ask, Made, seconds))

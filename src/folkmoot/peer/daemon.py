@@ -52,6 +52,9 @@ HINTS = 512
 """Bytes of addresses, joined by commas, that the ledger takes."""
 STATUS = 0.25
 TIDY = 1.0
+REWARD = 0.2
+"""Seconds between looks at what is due of tasks' bounties; a remote ledger is asked more seldom."""
+REMOTE_REWARD = 3.0
 TEXT_LIMIT = 1 << 20
 """Bytes of the reasons for a motion, or of the account of a moot that moves."""
 OTHERS_ENACT = 10.0
@@ -136,7 +139,14 @@ class Daemon:
         self._node.serve(self._answer)
         peer.log("started", pid=os.getpid(), member=me.index, addresses=self._node.addresses())
         self._status.state = "idle"
-        steps: list[Callable[[], Awaitable[float]]] = [self._look, self._tick, self._report, self._catch_up, self._tidy]
+        steps: list[Callable[[], Awaitable[float]]] = [
+            self._look,
+            self._tick,
+            self._report,
+            self._catch_up,
+            self._tidy,
+            self._reward,
+        ]
         if self._copy is not None:
             peer.members = {m.index: m for m in self._moot.members()}
             self._hosting = Hosting(peer, self._copy, self.restart)
@@ -373,6 +383,12 @@ class Daemon:
             self._written = msgspec.json.encode(status)
             write_status(self.home, status)
         return STATUS
+
+    async def _reward(self) -> float:
+        """Score, seal, settle, as far as it is time to."""
+        for session in list(self._sessions.values()):
+            session.reward()
+        return REWARD if self._embedded else REMOTE_REWARD
 
     async def _catch_up(self) -> float:
         """Fetch what is missing behind rounds that went by."""

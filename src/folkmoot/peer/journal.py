@@ -1,5 +1,5 @@
-"""What a daemon must not forget: its own contributions, the metrics it saw, how far its history is complete, and what
-its administrator took upon himself.
+"""What a daemon must not forget: its own contributions, the metrics it saw, how it scored others', how far its history
+is complete, and what its administrator took upon himself.
 
 One SQLite file; a record is on disk before anything that follows from it is told to anyone, and survives ``kill -9``
 at any instruction.
@@ -32,6 +32,12 @@ CREATE TABLE IF NOT EXISTS released (task INTEGER, round INTEGER, attempt INTEGE
 CREATE TABLE IF NOT EXISTS opened (task INTEGER, round INTEGER, attempt INTEGER, survivors BLOB,
     PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS filled (task INTEGER PRIMARY KEY, round INTEGER) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS effects (task INTEGER, round INTEGER, inputs BLOB, vector BLOB,
+    PRIMARY KEY (task, round)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS seals (task INTEGER, last INTEGER, salt BLOB, scores BLOB,
+    PRIMARY KEY (task, last)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS merits (task INTEGER, last INTEGER, member INTEGER, score INTEGER,
+    PRIMARY KEY (task, last, member)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS overrides (time REAL, what TEXT, how TEXT);
 """
 _ROUNDS_KEPT = 16
@@ -130,6 +136,38 @@ class Journal:
         )
         # SQLite keeps no nan: an undefined metric is NULL.
         return ((round, name, float("nan") if value is None else value) for round, name, value in rows)
+
+    def score(self, task: int, round: int, inputs: Hash, vector: bytes) -> None:
+        """Record the effects (``reward.encode_effects``) of the groups of a round whose inputs are these."""
+        self._execute("INSERT OR REPLACE INTO effects VALUES (?, ?, ?, ?)", (task, round, inputs, vector))
+
+    def scored(self, task: int, first: int, last: int) -> dict[int, tuple[Hash, bytes]]:
+        """For each round from ``first`` to ``last`` that was scored, its inputs and what ``score`` recorded."""
+        query = "SELECT round, inputs, vector FROM effects WHERE task=? AND round BETWEEN ? AND ? ORDER BY round"
+        return {round: (inputs, vector) for round, inputs, vector in self._execute(query, (task, first, last))}
+
+    def seal(self, task: int, last: int, salt: bytes, scores: bytes) -> None:
+        """Record, before it is sealed, what this peer will show as its scores up to round ``last``. The first word
+        stays."""
+        self._execute("INSERT OR IGNORE INTO seals VALUES (?, ?, ?, ?)", (task, last, salt, scores))
+
+    def sealed(self, task: int, last: int) -> tuple[bytes, bytes] | None:
+        """The salt and the scores that ``seal`` recorded."""
+        row = self._execute("SELECT salt, scores FROM seals WHERE task=? AND last=?", (task, last)).fetchone()
+        return None if row is None else (row[0], row[1])
+
+    def rate(self, task: int, last: int, scores: dict[int, int]) -> None:
+        """Record the score of each member that all members' words up to round ``last`` make."""
+        for member, score in scores.items():
+            self._execute("INSERT OR REPLACE INTO merits VALUES (?, ?, ?, ?)", (task, last, member, score))
+
+    def rated(self, task: int) -> dict[int, dict[int, int]]:
+        """What ``rate`` recorded: for the last round of each season the scores by member."""
+        found: dict[int, dict[int, int]] = {}
+        query = "SELECT last, member, score FROM merits WHERE task=? ORDER BY last, member"
+        for last, member, score in self._execute(query, (task,)):
+            found.setdefault(last, {})[member] = score
+        return found
 
     def fill(self, task: int, round: int) -> None:
         """Record that all that can be had behind the rounds up to ``round`` is here, or was and gave way to newer."""

@@ -17,6 +17,7 @@ __all__ = [
     "ByTarget",
     "Bytes32",
     "Committal",
+    "Concurrence",
     "Holding",
     "Index",
     "Model",
@@ -31,6 +32,7 @@ __all__ = [
     "Shards",
     "Shown",
     "Signature",
+    "Split",
     "Sums",
     "Unavailable",
     "bitmap",
@@ -190,6 +192,22 @@ class Agreed(Message, frozen=True, kw_only=True):
     signature: Signature
 
 
+class Split(Message, frozen=True, kw_only=True):
+    """The sender splits what is due of a bounty for rounds ``first`` to ``last`` by weights of this hash. Answered by
+    ``Concurrence``, or ``Unavailable`` where the receiver does not, or not yet."""
+
+    task: Number
+    first: Number
+    last: Number
+    weights: Bytes32
+
+
+class Concurrence(Message, frozen=True, kw_only=True):
+    """The receiver makes the same split: signed, as the contract checks it."""
+
+    signature: Signature
+
+
 class Ack(Message, frozen=True):
     """Taken."""
 
@@ -214,6 +232,8 @@ RoundMessage = (
     | Model
     | Accusation
     | Agreed
+    | Split
+    | Concurrence
     | Ack
     | Unavailable
 )

@@ -30,9 +30,11 @@ from folkmoot.peer.messages import (
     Push,
     Seeds,
     SeedsWanted,
+    Split,
     Sums,
     Unavailable,
 )
+from folkmoot.peer.rewarding import Rewarding
 from folkmoot.peer.spending import Spending
 from folkmoot.peer.status import TaskPhase, TaskStatus
 from folkmoot.peer.tribunal import Tribunal
@@ -78,6 +80,7 @@ class TaskSession:
         self._peer = peer
         self._compute = Compute(record, peer)
         self._spending = Spending(self.status, peer, self._compute, self.spawn, self.refresh)
+        self._rewarding = Rewarding(record, peer, self._compute, self._at_leisure)
         self._machine: RoundMachine | None = None
         self._exchange: Exchange | None = None
         self._works: Mapping[type[Action], Callable[[Any], Coroutine[Any, Any, None]]] = {}
@@ -182,6 +185,16 @@ class TaskSession:
     def tick(self) -> None:
         """Tell the machine that time has passed."""
         self.feed(ev.Clock(self._peer.now()))
+
+    def reward(self) -> None:
+        """Take the task's bounty further, beside the rounds."""
+        if self._machine is not None:
+            self.spawn(self._rewarding.step())
+
+    def _at_leisure(self) -> bool:
+        """Whether the round under way does not wait for this peer's training."""
+        view = self._view
+        return view is None or self.done or not self._willing or bool(view.committed >> self._peer.index & 1)
 
     def feed(self, event: Event) -> None:
         """Give the machine an event and set its actions going. Raises ``ProtocolError`` on a member's fault."""
@@ -394,6 +407,10 @@ class TaskSession:
             if self._machine is None:
                 return Unavailable("that task is not open here yet")
             return await self._tribunal.judge(message, await body.read(EVIDENCE_LIMIT))
+        if isinstance(message, Split):
+            if self._machine is None:
+                return Unavailable("that task is not open here yet")
+            return await self._rewarding.answer(message)
         if not isinstance(message, Committal | Push | Pull | Holding | Seeds | SeedsWanted | Opening | Sums | Model):
             raise ProtocolError(f"{type(message).__name__} is an answer, not a request")
         if not await self._present(message.key):

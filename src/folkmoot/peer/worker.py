@@ -30,6 +30,8 @@ from folkmoot.peer.asks import (
     Advance,
     Advanced,
     Answer,
+    Appraise,
+    Appraised,
     Ask,
     Contribute,
     Delivery,
@@ -43,6 +45,7 @@ from folkmoot.peer.asks import (
     SumUp,
 )
 from folkmoot.peer.process import confine, die_with_parent, keep_buffers, settle
+from folkmoot.reward.effects import effects, unscored
 from folkmoot.round import fixed
 from folkmoot.round.commitment import encode_hashes
 from folkmoot.round.layout import Layout
@@ -104,7 +107,7 @@ class _Worker:
             self._data.clear()
             self._task = load_task(self._store.get(ask.bundle))
             settle()
-            return Loaded(self._task.name, self._task.policy)
+            return Loaded(self._task.name, self._task.policy, unscored(self._task))
         if isinstance(ask, Prepare):
             return self._prepare(ask)
         if isinstance(ask, Contribute):
@@ -113,6 +116,8 @@ class _Worker:
             return self._sum(ask)
         if isinstance(ask, Account):
             return self._account(ask)
+        if isinstance(ask, Appraise):
+            return self._appraise(ask)
         return self._advance(ask)
 
     @property
@@ -169,6 +174,17 @@ class _Worker:
             most = range(2 * policy.rounds)
             allowed = bisect.bisect_left(most, True, key=lambda n: not affordable(policy, n, limit, training))
         return Accounted(planned(policy, training).epsilon, spent(policy, ask.releases, training), allowed)
+
+    def _appraise(self, ask: Appraise) -> Appraised:
+        state, layout = self._state(ask.state)
+        sizes, get = [len(row.members) for row in ask.rows], self._store.get
+        if ask.sums:
+            shards = len(ask.sums)
+            sums = [fixed.decode_sum(get(name), shard, layout, shards, sizes) for shard, name in enumerate(ask.sums)]
+        else:
+            pairs = zip(ask.blobs, ask.rows, strict=True)
+            sums = [np.stack([sum_row(map(get, blobs), 0, layout, 1, row.group, row.masks) for blobs, row in pairs])]
+        return Appraised(tuple(effects(self.task, state, layout, sums, sizes, self._dataset(ask.path))))
 
     def _dataset(self, path: str) -> Any:
         """The dataset at ``path``, read anew when the file has changed."""

@@ -22,6 +22,7 @@ from folkmoot.peer.asks import (
     Advance,
     Advanced,
     Answer,
+    Appraise,
     Ask,
     Contribute,
     Delivery,
@@ -96,13 +97,13 @@ class Workplace:
         """Ask; the worker is started and the task loaded first where needed. A dataset that the question names is
         shown, which costs a new start if it was not."""
         async with self._turn:
-            if isinstance(question, Contribute | Account):
+            if isinstance(question, Contribute | Account | Appraise):
                 self._path = question.path
                 if self._sandbox is not None:
                     self._sandbox.sight(question.path)
             if not self._runs or self._blind():
                 await self._started()
-            if isinstance(question, Contribute | Account) and self._seen is not None:
+            if isinstance(question, Contribute | Account | Appraise) and self._seen is not None:
                 question = msgspec.structs.replace(question, path=self._seen.path)
             return await self._exchange(question, answer, timeout)
 
@@ -322,6 +323,10 @@ def _named_by(question: Ask) -> Iterator[Hash]:
         for rows in question.blobs.values():
             for blobs in rows:
                 yield from blobs
+    elif isinstance(question, Appraise):
+        yield from question.sums
+        for row in question.blobs:
+            yield from row
     elif isinstance(question, Advance):
         yield from question.sums
 

@@ -30,7 +30,7 @@ from folkmoot.round.reduce import draws
 from folkmoot.round.robust import cap
 from folkmoot.task.protocol import Aggregate, Metric, State, Task
 
-__all__ = ["effects", "loss_of"]
+__all__ = ["effects", "loss_of", "unscored"]
 
 LOSS = "loss"
 """The metric that effects are differences of: smaller is better."""
@@ -51,6 +51,18 @@ def loss_of(task: Task) -> Metric:
             ' are scored; add one, for instance metrics={"loss": fm.metrics.log_loss}'
         )
     return metrics[LOSS]
+
+
+def unscored(task: Task) -> str | None:
+    """Why contributions to ``task`` cannot be told apart, so that all who took part in a round are paid alike for it;
+    ``None`` where they can be."""
+    if task.policy.secret and not task.policy.grouped:
+        return "all contributions are one secret sum, which tells nobody apart"
+    try:
+        loss_of(task)
+    except Exception as error:  # the task's own metrics may raise anything
+        return str(error)
+    return None
 
 
 def effects(

@@ -1,0 +1,150 @@
+"""The last step of a bounty: every peer makes the same split of it, a quorum signs, one of them posts it.
+
+Nobody has a say in the split: it follows from the ledger. A peer signs the one that it made itself and no other, in
+whatever order members come by: one that was away makes the same from the same ledger, and signs then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+from folkmoot.errors import FolkmootError, IntegrityError, LedgerRefused
+from folkmoot.keccak import keccak
+from folkmoot.ledger import statements
+from folkmoot.ledger.interface import word
+from folkmoot.ledger.records import Final, TaskRecord, quorum
+from folkmoot.network import Message
+from folkmoot.peer.bounty import Bounty
+from folkmoot.peer.compute import Compute
+from folkmoot.peer.context import PeerContext
+from folkmoot.peer.messages import Concurrence, Split, Unavailable
+from folkmoot.peer.season import scores_of, weights
+from folkmoot.task.policy import Policy
+
+__all__ = ["Paying"]
+
+TURN = 8
+"""Each member in turn has so many of the peers' ``Timing.stagger`` to gather signatures and post."""
+PAUSE = 2
+"""So many of them pass before it asks again."""
+MARGIN = 1.0
+"""Seconds after the end of a window on an embedded chain: another process's block of its last moment may still come."""
+
+
+class Paying:
+    """One task's settlements, on one peer."""
+
+    def __init__(self, record: TaskRecord, peer: PeerContext, compute: Compute, bounty: Bounty) -> None:
+        self._record = record
+        self._peer = peer
+        self._compute = compute
+        self._bounty = bounty
+        self._made: dict[tuple[int, int], tuple[object, tuple[int, ...]]] = {}
+        """For first and last round what a split was made of, and the split."""
+        self._rested = 0.0
+
+    async def settle(self, first: int, last: int, tokens: Sequence[str]) -> None:
+        """Have these pots split for rounds ``first`` to ``last``, if the scores are told and it is this peer's turn."""
+        split = await self._split(first, last)
+        living = sorted(self._peer.living)
+        turn = int(self._peer.now() / (TURN * self._peer.timing.stagger)) % max(len(living), 1)
+        if split is None or self._peer.index != living[turn] or time.monotonic() < self._rested:
+            return
+        self._rested = time.monotonic() + PAUSE * self._peer.timing.stagger
+        signatures = await self._gather(first, last, split, living)
+        if len(signatures) < quorum(len(living)):
+            told = f"task {self._record.id}: {len(signatures)} of {quorum(len(living))} members agree on its bounty"
+            self._peer.log("waits", task=self._record.id, reason=told)
+            return
+        for token in tokens:
+            try:
+                await self._peer.post(self._bounty.purse.settle, self._record.id, token, last, split, signatures)
+            except LedgerRefused as refusal:
+                self._peer.log("refused", task=self._record.id, call="settle", reason=str(refusal))  # another was first
+            else:
+                self._peer.log("settled", task=self._record.id, token=token, first=first, last=last)
+
+    async def sign(self, message: Split) -> Message:
+        """The signature under a split that is due and is what this peer makes of the ledger itself."""
+        await self._bounty.look()
+        if (message.first, message.last) not in self._bounty.due():
+            return Unavailable("no such split is due here")
+        split = await self._split(message.first, message.last)
+        if split is None:
+            return Unavailable("the scores are not all told here")
+        if _name(split) != message.weights:
+            return Unavailable("another split follows from the ledger here")
+        return Concurrence(signature=self._sign(message.first, message.last, split))
+
+    # ---- the split ---------------------------------------------------------------------------------------------
+
+    async def _split(self, first: int, last: int) -> tuple[int, ...] | None:
+        """One weight for each member; ``None`` while it does not follow from the ledger yet."""
+        told = await self._told(last)
+        if told is None:
+            return None
+        finals = dict(self._bounty.finals)
+        stands_on = finals[last].model, told
+        if self._made.get((first, last), (None, ()))[0] != stands_on:
+            policy = self._compute.policy
+            assert policy is not None
+            scores, split = await asyncio.to_thread(_made, policy, finals, told, first, last)
+            self._made[first, last] = stands_on, split
+            if self._compute.unscored is None:
+                self._peer.journal.rate(self._record.id, last, scores)
+        return self._made[first, last][1]
+
+    async def _told(self, last: int) -> dict[int, bytes] | None:
+        """What each member showed as its scores of the season in time: in a block before two windows had passed since
+        the first seal. ``None`` until then; nothing where no scores tell anybody apart."""
+        if self._compute.unscored is not None:
+            return {}
+        purse, read, task = self._bounty.purse, self._peer.ledger, self._record.id
+        until = await read(purse.sealing, task, last)
+        end = until + self._record.exchange_seconds
+        if not until or self._peer.now() < end + (MARGIN if self._peer.moot.embedded else 0.0):
+            return None
+        return await read(purse.unsealed, task, last, self._bounty.finals[last].block, end)
+
+    # ---- signatures --------------------------------------------------------------------------------------------
+
+    async def _gather(self, first: int, last: int, split: tuple[int, ...], living: Sequence[int]) -> dict[int, bytes]:
+        message = Split(task=self._record.id, first=first, last=last, weights=_name(split))
+        others = [member for member in living if member != self._peer.index]
+        found = await asyncio.gather(*(self._ask(to, message, split) for to in others))
+        mine = {self._peer.index: self._sign(first, last, split)}
+        return mine | {to: signature for to, signature in zip(others, found, strict=True) if signature is not None}
+
+    async def _ask(self, to: int, message: Split, split: Sequence[int]) -> bytes | None:
+        try:
+            reply, _ = await self._peer.ask(to, message)
+            if isinstance(reply, Concurrence):
+                digest = self._digest(message.first, message.last, split)
+                if statements.recover(digest, reply.signature) != self._peer.members[to].address:
+                    raise IntegrityError(f"the signature is not member {to}'s")
+                return reply.signature
+            reason = reply.reason if isinstance(reply, Unavailable) else "that is no answer"
+            self._peer.log("not agreed", task=self._record.id, with_member=to, reason=reason)
+        except FolkmootError as error:
+            self._peer.log("not agreed", task=self._record.id, with_member=to, error=str(error))
+        return None
+
+    def _sign(self, first: int, last: int, split: Sequence[int]) -> bytes:
+        return statements.sign(bytes(self._peer.identity.account.key), self._digest(first, last, split))
+
+    def _digest(self, first: int, last: int, split: Sequence[int]) -> bytes:
+        return statements.split_digest(self._bounty.purse.domain, self._record.id, first, last, split)
+
+
+def _made(
+    policy: Policy, finals: Mapping[int, Final], told: Mapping[int, bytes], first: int, last: int
+) -> tuple[dict[int, int], tuple[int, ...]]:
+    scores = scores_of(policy, finals, told, last)
+    return scores, weights(finals, scores, first, last)
+
+
+def _name(split: Sequence[int]) -> bytes:
+    """The hash of a split's weights, as it is signed."""
+    return keccak(b"".join(map(word, split)))

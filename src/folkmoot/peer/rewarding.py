@@ -1,0 +1,260 @@
+"""A peer's part in a task's bounty: it scores rounds on its own held-out data, seals its scores when a season is over,
+shows them when all are sealed, and has the pot split.
+
+Scoring stands behind everything else. It waits until the own contribution to the round under way is committed, takes a
+fifth of the time at most, and what it has not scored when a season ends stays unscored, which is no fault. What it has
+scored, and what it is about to seal, is in the journal first.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from folkmoot.errors import FolkmootError, LedgerRefused, LocalError, TaskError
+from folkmoot.ledger.purse import seal_of
+from folkmoot.ledger.records import Final, TaskRecord
+from folkmoot.network import Message
+from folkmoot.peer.asks import Appraise
+from folkmoot.peer.bounty import Bounty
+from folkmoot.peer.compute import COMPUTE_SECONDS, Compute
+from folkmoot.peer.context import PeerContext
+from folkmoot.peer.messages import Split
+from folkmoot.peer.paying import Paying
+from folkmoot.peer.season import beacon_of, begins, encode_told, groups_of, plan_of, thinned
+from folkmoot.reward import decode_effects, encode_effects
+from folkmoot.round.commitment import decode_hashes, decode_inputs, decode_masked_inputs
+from folkmoot.round.events import Row
+from folkmoot.round.groups import sign
+from folkmoot.round.plan import Plan
+from folkmoot.task.policy import Policy
+
+__all__ = ["Rewarding"]
+
+REST = 4.0
+"""How much longer than a round's scoring took it is until another one's, while rounds are under way."""
+AGAIN = 1.0
+"""Seconds until a round is looked at again whose blobs are not all here."""
+T = TypeVar("T")
+
+
+class Rewarding:
+    """One task's rewards, on one peer. ``at_leisure`` says whether the round under way can do without the worker."""
+
+    def __init__(self, record: TaskRecord, peer: PeerContext, compute: Compute, at_leisure: Callable[[], bool]) -> None:
+        self._record = record
+        self._peer = peer
+        self._compute = compute
+        self._at_leisure = at_leisure
+        self._bounty = Bounty(record, peer)
+        self._paying = Paying(record, peer, compute, self._bounty)
+        self._stepping = False
+        self._again: dict[int, float] = {}
+        """For each round that could not be scored, when it may be tried again."""
+        self._rested = 0.0
+        self._slow = False
+        """Whether a scoring took so long that none may come between rounds."""
+        self._seen: dict[int, float] = {}
+        """When this peer saw that a season's scores are due, by its last round."""
+        self._said: set[tuple[str, int]] = set()
+        """What stands on the ledger for good: ``("seal", last)``, ``("unseal", last)``."""
+
+    async def step(self) -> None:
+        """Do what is to be done now; called again and again, at any time."""
+        if not self._stepping:
+            self._stepping = True
+            try:
+                await self._take_further()
+            finally:
+                self._stepping = False
+
+    async def _take_further(self) -> None:
+        await self._bounty.look()
+        if not self._bounty.open:
+            return
+        due = self._bounty.due()
+        if self._compute.unscored is None:
+            await self._score()
+            for last in sorted({last for _, last in due}):
+                await self._tell(last)
+        for (first, last), tokens in due.items():
+            await self._paying.settle(first, last, tokens)
+
+    async def answer(self, message: Split) -> Message:
+        """Sign another member's split, if it is this peer's own."""
+        return await self._paying.sign(message)
+
+    # ---- scoring -----------------------------------------------------------------------------------------------
+
+    async def _score(self) -> None:
+        """Score rounds, the newest first, for as long as that is no hindrance and no word is due."""
+        worked = False
+        while (final := next(self._unscored(), None)) is not None and self._may_score():
+            path = await self._path()
+            if path is None or any(self._hurried(last) for _, last in self._bounty.due()):
+                break
+            await self._appraise(final, path)
+            worked = True
+            await self._bounty.look()
+        if worked and self._bounty.done:
+            await self._compute.rest()
+
+    def _may_score(self) -> bool:
+        if self._bounty.done:
+            return True
+        return not self._slow and self._at_leisure() and time.monotonic() >= self._rested
+
+    def _unscored(self) -> Iterator[Final]:
+        """The rounds of the season under way, and of those whose scores are due, that are not scored and can be."""
+        bounty, now = self._bounty, time.monotonic()
+        lasts = {last for _, last in bounty.due()} | ({bounty.final} if bounty.final and not bounty.done else set())
+        for last in sorted(lasts, reverse=True):
+            scored = self._peer.journal.scored(self._record.id, begins(last), last)
+            for round in range(last, begins(last) - 1, -1):
+                final = bounty.finals[round]
+                known = round in scored and scored[round][0] == final.inputs
+                if not known and now >= self._again.get(round, 0.0) and self._groups(final):
+                    yield final
+
+    def _groups(self, final: Final) -> tuple[tuple[int, ...], ...]:
+        return groups_of(self._policy, final, beacon_of(self._bounty.finals, final.round))
+
+    @property
+    def _policy(self) -> Policy:
+        assert self._compute.policy is not None
+        return self._compute.policy
+
+    async def _path(self) -> str | None:
+        """Path of the dataset that a live grant lets the task use."""
+        grant = await self._peer.ledger(self._peer.moot.grant_of, self._record.id, self._peer.index)
+        try:
+            return None if grant is None else self._peer.dataset_path(grant.dataset)
+        except LocalError:
+            return None
+
+    async def _appraise(self, final: Final, path: str) -> None:
+        question = self._question(final, path)
+        if question is None:
+            self._again[final.round] = time.monotonic() + AGAIN
+            return
+        began, seconds = time.monotonic(), COMPUTE_SECONDS if self._bounty.done else float(self._record.final_seconds)
+        try:
+            effects = await self._compute.appraise(question, seconds)
+            if len(effects) != len(question.rows):
+                raise TaskError("nothing is held out, or the round trained nothing")
+            vector = encode_effects(effects)
+        except (FolkmootError, ValueError) as error:
+            self._again[final.round] = float("inf")
+            self._peer.log("not scored", task=self._record.id, round=final.round, error=str(error))
+        else:
+            self._peer.journal.score(self._record.id, final.round, final.inputs, vector)
+        took = time.monotonic() - began
+        self._rested = began + took + REST * took
+        self._slow = self._slow or took > self._record.final_seconds / 4
+
+    def _question(self, final: Final, path: str) -> Appraise | None:
+        """What the worker is asked of a round; ``None`` while not all that it takes is on this disk."""
+        store, groups = self._peer.store, self._groups(final)
+        plan = plan_of(self._policy, final, beacon_of(self._bounty.finals, final.round))
+        if not all(map(store.has, (final.parent, final.inputs, final.aggregate))):
+            return None
+        if plan.secret and plan.shards > 1:
+            sums = decode_hashes(store.get(final.aggregate))
+            question = Appraise(final.parent, path, tuple(map(Row, groups)), sums=sums)
+        else:
+            record = store.get(final.inputs)
+            reveals, seeds = decode_masked_inputs(record) if plan.secret else (decode_inputs(record), {})
+            rows = tuple(_row(plan, group, seeds) for group in groups)
+            # in several shards public contributions lie on several disks: there is no one piece of each
+            blobs = tuple(tuple(reveals[m].shards[0] for m in group) for group in groups if plan.shards == 1)
+            question = Appraise(final.parent, path, rows, blobs=blobs)
+        needed = (*question.sums, *(blob for row in question.blobs for blob in row))
+        return question if needed and all(map(store.has, needed)) else None
+
+    # ---- sealing -----------------------------------------------------------------------------------------------
+
+    async def _tell(self, last: int) -> None:
+        """Seal the scores of the season that ends with ``last``, or show what was sealed, when it is time to."""
+        purse, window = self._bounty.purse, self._record.exchange_seconds
+        until = await self._peer.ledger(purse.sealing, self._record.id, last)
+        self._seen.setdefault(last, time.monotonic())
+        now = self._peer.now()
+        if not until or now < until:
+            await self._seal(last, begun=until > 0)
+        elif now < until + window:
+            await self._unseal(last)
+
+    def _hurried(self, last: int) -> bool:
+        """Whether scores must be sealed now, complete or not: half of the window is over."""
+        return time.monotonic() > self._seen.setdefault(last, time.monotonic()) + self._record.exchange_seconds / 2
+
+    async def _seal(self, last: int, *, begun: bool) -> None:
+        task, journal = self._record.id, self._peer.journal
+        if ("seal", last) in self._said or await self._stands(last, "seal"):
+            return
+        mine = journal.sealed(task, last)
+        if mine is None:
+            willing = await self._path() is not None
+            if willing and not self._hurried(last) and next(self._unscored(), None) is not None:
+                return
+            vectors = self._vectors(last) if willing else {}
+            # who has nothing to tell begins only where nobody else does: somebody has to, for the pot to be split
+            patient = time.monotonic() < self._seen[last] + self._record.exchange_seconds
+            if not vectors and (begun or patient):
+                return
+            mine = secrets.token_bytes(32), encode_told(vectors)
+            journal.seal(task, last, *mine)
+        if await self._post(self._bounty.purse.seal, task, last, seal_of(self._peer.index, *mine)):
+            self._said.add(("seal", last))
+            self._peer.log("sealed scores", task=task, last=last, bytes=len(mine[1]))
+
+    def _vectors(self, last: int) -> dict[int, tuple[int, ...]]:
+        """The effects that are told of the season, by round."""
+        scored = self._peer.journal.scored(self._record.id, begins(last), last)
+        counts = {}
+        for round in range(begins(last), last + 1):
+            if groups := self._groups(self._bounty.finals[round]):
+                counts[round] = len(groups)
+        told = {}
+        for round in thinned(counts, last):
+            inputs, vector = scored.get(round, (b"", b""))
+            if inputs == self._bounty.finals[round].inputs:
+                told[round] = decode_effects(vector, counts[round])
+        return told
+
+    async def _unseal(self, last: int) -> None:
+        mine = self._peer.journal.sealed(self._record.id, last)
+        if mine is None or ("unseal", last) in self._said:
+            return
+        if await self._stands(last, "unseal") or not await self._stands(last, "seal"):
+            self._said.add(("unseal", last))
+        elif await self._post(self._bounty.purse.unseal, self._record.id, last, *mine):
+            self._said.add(("unseal", last))
+            self._peer.log("showed scores", task=self._record.id, last=last)
+
+    async def _stands(self, last: int, what: str) -> bool:
+        """Whether this peer's own word is on the ledger."""
+        read = self._bounty.purse.seals if what == "seal" else self._bounty.purse.unsealed
+        found = await self._peer.ledger(read, self._record.id, last, self._bounty.finals[last].block)
+        if self._peer.index in found:
+            self._said.add((what, last))
+        return self._peer.index in found
+
+    async def _post(self, call: Callable[..., None], *arguments: object) -> bool:
+        try:
+            await self._peer.post(call, *arguments)
+        except LedgerRefused as refusal:
+            # the ledger moved between looking and posting; what it says now decides
+            self._peer.log("refused", task=self._record.id, call=call.__name__, reason=str(refusal))
+            return False
+        return True
+
+
+def _row(plan: Plan, group: tuple[int, ...], seeds: dict[int, dict[int, bytes]]) -> Row:
+    """What is summed together, with the masks that are left on the sum."""
+    if not plan.secret:
+        return Row(group)
+    masks = ((sign(dealer, target), seed) for dealer in group for target, seed in sorted(seeds[dealer].items()))
+    return Row(group, len(plan.group_of(group[0])), tuple(masks))
