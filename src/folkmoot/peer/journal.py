@@ -11,7 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -20,7 +20,7 @@ from folkmoot.errors import StoreError
 from folkmoot.peer.home import Home
 from folkmoot.round.events import Key, Reveal
 
-__all__ = ["Journal", "Override", "overrides"]
+__all__ = ["Journal", "Override", "overrides", "ratings"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS reveals (task INTEGER, round INTEGER, attempt INTEGER, parent BLOB, salt BLOB, shards BLOB,
@@ -161,14 +161,6 @@ class Journal:
         for member, score in scores.items():
             self._execute("INSERT OR REPLACE INTO merits VALUES (?, ?, ?, ?)", (task, last, member, score))
 
-    def rated(self, task: int) -> dict[int, dict[int, int]]:
-        """What ``rate`` recorded: for the last round of each season the scores by member."""
-        found: dict[int, dict[int, int]] = {}
-        query = "SELECT last, member, score FROM merits WHERE task=? ORDER BY last, member"
-        for last, member, score in self._execute(query, (task,)):
-            found.setdefault(last, {})[member] = score
-        return found
-
     def fill(self, task: int, round: int) -> None:
         """Record that all that can be had behind the rounds up to ``round`` is here, or was and gave way to newer."""
         self._execute("INSERT OR REPLACE INTO filled VALUES (?, ?)", (task, round))
@@ -201,14 +193,28 @@ def overrides(home: Home) -> list[Override]:
 
     Raises ``StoreError`` when the journal cannot be read.
     """
+    return [Override(*row) for row in _read(home, "overrides", "SELECT time, what, how FROM overrides ORDER BY time")]
+
+
+def ratings(home: Home, task: int) -> dict[int, dict[int, int]]:
+    """For the last round of each season of a task, the scores that the peer of ``home`` made of all members' words, by
+    member. Writes nothing, and raises as ``overrides``."""
+    found: dict[int, dict[int, int]] = {}
+    query = "SELECT last, member, score FROM merits WHERE task=? ORDER BY last, member"
+    for last, member, score in _read(home, "merits", query, task):
+        found.setdefault(last, {})[member] = score
+    return found
+
+
+def _read(home: Home, table: str, query: str, *parameters: object) -> list[Any]:
     if not home.journal.exists():
         return []
     try:
         database = sqlite3.connect(f"{home.journal.absolute().as_uri()}?mode=ro", uri=True)
         try:
-            if not database.execute("SELECT 1 FROM sqlite_master WHERE name='overrides'").fetchone():
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name=?", (table,)).fetchone():
                 return []  # of an earlier version
-            return [Override(*row) for row in database.execute("SELECT time, what, how FROM overrides ORDER BY time")]
+            return database.execute(query, parameters).fetchall()
         finally:
             database.close()
     except sqlite3.Error as error:
