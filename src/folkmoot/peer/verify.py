@@ -23,6 +23,7 @@ from folkmoot.ledger.chronicle import Entry
 from folkmoot.ledger.records import Final, Member, TaskRecord, members_of, quorum
 from folkmoot.peer import evidence, unlearn
 from folkmoot.peer.identity import check_binding
+from folkmoot.peer.settlements import check_settlements
 from folkmoot.peer.sources import Sources, opened
 from folkmoot.round import fixed
 from folkmoot.round.commitment import (
@@ -66,6 +67,8 @@ class VerifyReport:
     """Entries of the moot's chronicle, each possible after those before it."""
     consents: int = 0
     """Contributions counted, each committed to under a live grant."""
+    settlements: int = 0
+    """Payments out of bounties, each made anew from the scores that were shown."""
     without: dict[int, tuple[str, ...]] = field(default_factory=dict)
     """For each task that continues another one, the members that none of its rounds counts."""
     metrics: dict[int, list[tuple[int, str, float]]] = field(default_factory=dict)
@@ -111,6 +114,7 @@ def replay(sources: Sources, *, progress: Callable[[int, int], None] | None = No
             task.run(finals, progress)
             report.tasks += 1
         task.check_expulsions()
+    report.settlements = check_settlements(sources)
     return report
 
 
