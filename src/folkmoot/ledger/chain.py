@@ -1,99 +1,77 @@
-"""Reaching a chain: the embedded one through this process's replica, any other through a web3 provider.
+"""Reaching a chain: an embedded or hosted one through this process's replica, any other through its nodes.
 
-Requests go to the provider itself: web3's middleware stack formats every answer for every purpose, and costs ten times
-what most answers do. web3 is imported when a node is to be reached, and by who brings a ``Web3``; a peer on the
-embedded chain never waits for it.
+web3 is imported by who brings a ``Web3``, and by nobody else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from folkmoot.errors import ChainError, FolkmootError, LedgerRefused
+from folkmoot.errors import ChainError, LedgerRefused
 from folkmoot.ledger import jsonrpc
+from folkmoot.ledger.answers import Block, Log, NodeError, Placed, octets
 from folkmoot.ledger.hosting import is_hosted
-from folkmoot.ledger.interface import revert_reason
+from folkmoot.ledger.node import Node, Provided
+from folkmoot.ledger.nodes import Disagreement, Nodes
 from folkmoot.ledger.replica import Replica
+from folkmoot.ledger.view import Reorganised, View
 
 if TYPE_CHECKING:
     from web3 import Web3
-    from web3.providers import BaseProvider
-    from web3.types import RPCResponse
 
-__all__ = ["Chain", "Log", "NodeError", "Placed", "open_chain"]
+__all__ = ["Chain", "Disagreement", "Log", "NodeError", "Patience", "Placed", "Reorganised", "open_chain"]
 
-
-class Log(NamedTuple):
-    """One event: topics of 32 bytes, the data behind them, and the block it stands in."""
-
-    topics: tuple[bytes, ...]
-    data: bytes
-    block: int
-
-    @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> Log:
-        """The event that a node's answer describes."""
-        return cls(tuple(map(_bytes, entry["topics"])), _bytes(entry["data"]), int(entry["blockNumber"], 16))
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+_TRIES = 4
 
 
-class Placed(NamedTuple):
-    """An event and where exactly it stands: whose it is, in which transaction, and its number within the block."""
+@dataclass(frozen=True)
+class Patience:
+    """How long a transaction may take, where it goes through nodes."""
 
-    log: Log
-    address: str
-    transaction: bytes
-    log_index: int
-
-    @classmethod
-    def of(cls, entry: Mapping[str, Any]) -> Placed:
-        """The event that a node's answer describes."""
-        return cls(Log.of(entry), entry["address"], _bytes(entry["transactionHash"]), int(entry["logIndex"], 16))
-
-
-class NodeError(Exception):
-    """The node's own error answer."""
-
-    def __init__(self, error: Mapping[str, Any] | str) -> None:
-        message = error if isinstance(error, str) else str(error.get("message", error))
-        super().__init__(message)
-        self.message = message
-        self.code = None if isinstance(error, str) else error.get("code")
-        self.output = None if isinstance(error, str) else _output(error.get("data"))
-
-    @property
-    def reverted(self) -> bool:
-        """Whether the contract refused, and not the node."""
-        return self.code == 3 or "revert" in self.message.lower()
-
-    @property
-    def reason(self) -> str:
-        """Why the contract refused, in its words where it gave some."""
-        given = revert_reason(self.output) if self.output else None
-        if given is not None:
-            return given
-        stated = self.message.partition("reverted")[2].lstrip(": ")
-        return stated or "it gave no reason; an argument may be longer than the contract allows"
+    blocks: int = 3
+    """So many blocks that leave it out, and ``seconds`` gone by: then it offers more."""
+    seconds: float = 12.0
+    most: float = 300.0
+    """Seconds it may wait for a block, or a block for those above it, until that is an error."""
 
 
 class Chain:
-    """A chain, reached through a ``Replica`` or a ``Web3``.
+    """A chain, reached through a ``Replica``, ``Nodes`` or a ``Web3``.
 
-    Its methods raise ``ChainError`` when the chain cannot be reached, ``LedgerRefused`` on a revert. It is first asked
-    something when the first of them is called.
+    Through nodes, what is read is read at the newest block that has ``confirmations`` others above it, and all nodes
+    have to agree about it; ``fee_cap`` is in gwei a unit of gas. Methods raise ``ChainError`` when the chain cannot be
+    reached, ``Disagreement`` when its nodes contradict each other, ``Reorganised`` once when it took back what was read
+    before, and ``LedgerRefused`` on a revert. It is first asked something when the first of them is called.
     """
 
-    def __init__(self, source: Replica | Web3) -> None:
-        # EmbeddedProvider has its replica in an attribute; asking for the class would import web3
-        found = source if isinstance(source, Replica) else getattr(source.provider, "replica", source.provider)
-        self._source: Replica | BaseProvider = found
-        self._replica = found if isinstance(found, Replica) else None
+    def __init__(
+        self,
+        source: Replica | Nodes | Web3,
+        *,
+        confirmations: int = 0,
+        fee_cap: float | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.fee_cap: int | None = None if fee_cap is None else round(fee_cap * 1e9)
+        """Wei that a unit of gas may cost at most."""
+        self.patience: Patience = patience or Patience()
+        if not isinstance(source, Replica | Nodes):
+            # EmbeddedProvider has its replica in an attribute; asking for the class would import web3
+            replica = getattr(source.provider, "replica", None)
+            source = replica if isinstance(replica, Replica) else Nodes([Node(Provided(source.provider))])
+        self._replica = source if isinstance(source, Replica) else None
+        self._nodes = source if isinstance(source, Nodes) else None
+        self._view = None if self._nodes is None else View(self._nodes, confirmations)
 
     @cached_property
     def id(self) -> int:
         """The number that every transaction for this chain is signed with."""
-        return int(self.rpc("eth_chainId"), 16)
+        return int(self.rpc("eth_chainId"), 16) if self._nodes is None else self._nodes.chain_id()
 
     @property
     def replica(self) -> Replica | None:
@@ -108,8 +86,25 @@ class Chain:
         """
         return self._replica is not None
 
+    @property
+    def nodes(self) -> Nodes:
+        """What a chain that is not embedded is reached through."""
+        assert self._nodes is not None, "an embedded chain has no nodes"
+        return self._nodes
+
+    @property
+    def view(self) -> View:
+        """What is believed of a chain that is not embedded."""
+        assert self._view is not None, "an embedded chain is believed to the last block"
+        return self._view
+
+    @property
+    def epoch(self) -> int:
+        """How often the chain took back what was read: who remembers something of it asks again when this changes."""
+        return 0 if self._view is None else self._view.reorganised
+
     def rpc(self, method: str, *parameters: Any) -> Any:
-        """The result of one JSON-RPC call."""
+        """The result of one JSON-RPC call, by the first node that answers: nothing is compared, nor confirmed."""
         try:
             return self.request(method, *parameters)
         except NodeError as error:
@@ -119,102 +114,135 @@ class Chain:
 
     def request(self, method: str, *parameters: Any) -> Any:
         """As ``rpc``, but an error answer of the node is raised as ``NodeError``, for the caller to look at."""
-        response = self._respond(method, parameters)
+        if self._replica is None:
+            return self.nodes.first(lambda node: node.ask(lambda result: result, method, *parameters))
+        response = jsonrpc.respond(self._replica, method, parameters)
         if response.get("error"):
             raise NodeError(response["error"])
         return response.get("result")
 
-    def _respond(self, method: str, parameters: tuple[Any, ...]) -> Mapping[str, Any] | RPCResponse:
-        if isinstance(self._source, Replica):
-            return jsonrpc.respond(self._source, method, parameters)
-        from web3.types import RPCEndpoint
-
-        try:
-            return self._source.make_request(RPCEndpoint(method), parameters)
-        except FolkmootError:
-            raise
-        except Exception as error:
-            raise ChainError(f"the chain cannot be reached ({method}): {error}") from error
-
-    def call(self, to: str, data: bytes) -> bytes:
-        """The output of a read-only call to the contract at ``to``."""
-        if self._replica is not None:
-            try:
-                return self._replica.call(to, data)
-            except LedgerRefused as error:
-                raise LedgerRefused(f"the contract refused: {error}") from None
-        return _bytes(self.rpc("eth_call", {"to": to, "data": "0x" + data.hex()}, "latest"))
+    # ---- what is believed ------------------------------------------------------------------------------------
 
     def head(self) -> int:
-        """The number of the newest block."""
-        if self._replica is not None:
-            return self._replica.head()
-        return int(self.rpc("eth_blockNumber"), 16)
+        """The number of the newest block that is believed."""
+        return self.view.believed().number if self._replica is None else self._replica.head()
 
     def now(self) -> float:
-        """Ledger time in seconds: the embedded chain's clock, or the newest block's timestamp elsewhere."""
-        if self._replica is not None:
-            return self._replica.now()
-        return float(int(self.rpc("eth_getBlockByNumber", "latest", False)["timestamp"], 16))
-
-    def logs(self, address: str, topics: list[bytes | None], first: int) -> list[Log]:
-        """The events of ``address`` with these topics, from block ``first`` on, in order.
-
-        Public nodes bound the span of blocks of one question, so it is asked in pieces there.
-        """
-        return [Log.of(entry) for entry in self._log_entries([address], topics, first)]
-
-    def history(self, addresses: Sequence[str], first: int) -> list[Placed]:
-        """All events of these contracts from block ``first`` on, in order, each with its place."""
-        return [Placed.of(entry) for entry in self._log_entries(addresses, [], first)]
+        """Ledger time in seconds: the embedded chain's clock, or the newest believed block's timestamp elsewhere."""
+        return float(self.view.believed().time) if self._replica is None else self._replica.now()
 
     def block_time(self, number: int) -> int:
         """The time of a block, in seconds."""
+        if self._replica is None:
+            return self.nodes.agreed(f"block {number}", lambda node: node.block(number)).time
         return int(self.rpc("eth_getBlockByNumber", hex(number), False)["timestamp"], 16)
 
-    def _log_entries(
-        self, addresses: Sequence[str], topics: Sequence[bytes | None], first: int
-    ) -> Iterator[Mapping[str, Any]]:
-        last = self.head()
-        span = max(last - first + 1, 1) if self.embedded else 10_000
+    def call(self, to: str, data: bytes) -> bytes:
+        """The output of a read-only call to the contract at ``to``."""
+        if self._replica is None:
+            call = {"to": to, "data": "0x" + data.hex()}
+            return self._pinned(self.view.believed, f"a call of {to}", partial(Node.call, call=call))
+        try:
+            return self._replica.call(to, data)
+        except LedgerRefused as error:
+            raise LedgerRefused(f"the contract refused: {error}") from None
+
+    def check(self, call: dict[str, str]) -> None:
+        """Raise ``LedgerRefused`` if a transaction like this would revert, going by what nodes are believed."""
+        self._pinned(self.view.look, f"a call of {call.get('to', 'no contract')}", partial(Node.call, call=call))
+
+    def code(self, address: str) -> bytes:
+        """The code of the contract at ``address``."""
+        if self._replica is None:
+            return self._pinned(self.view.believed, f"the code at {address}", partial(Node.code, address=address))
+        return octets(self.rpc("eth_getCode", address, "latest"))
+
+    def logs(self, address: str, topics: Sequence[bytes | None], first: int) -> list[Log]:
+        """The events of ``address`` with these topics, from block ``first`` on, in order."""
+        if self._replica is None:
+            return [placed.log for placed in self._told([address], topics, first)]
+        return list(map(Log.of, self._kept([address], topics, first)))
+
+    def history(self, addresses: Sequence[str], first: int) -> list[Placed]:
+        """All events of these contracts from block ``first`` on, in order, each with its place."""
+        if self._replica is None:
+            return self._told(addresses, [], first)
+        return list(map(Placed.of, self._kept(addresses, [], first)))
+
+    def _told(self, addresses: Sequence[str], topics: Sequence[bytes | None], first: int) -> list[Placed]:
+        question = partial(Node.logs, addresses=addresses, topics=topics, first=first)
+        found = self._pinned(self.view.believed, f"the events of {', '.join(addresses)}", question)
+        return [event.placed for event in found]
+
+    def _kept(self, addresses: Sequence[str], topics: Sequence[bytes | None], first: int) -> list[dict[str, Any]]:
         wanted = [None if topic is None else "0x" + topic.hex() for topic in topics]
-        for start in range(first, last + 1, span):
-            scope = {"fromBlock": hex(start), "toBlock": hex(min(start + span - 1, last))}
-            yield from self.rpc("eth_getLogs", {"address": list(addresses), "topics": wanted, **scope})
+        scope = {"address": list(addresses), "topics": wanted, "fromBlock": hex(first), "toBlock": hex(self.head())}
+        found: list[dict[str, Any]] = self.rpc("eth_getLogs", scope)
+        return found
+
+    def _pinned(self, block_of: Callable[[], Block], what: str, question: _Question[T]) -> T:
+        """What all nodes answer about exactly the block that ``block_of`` gives.
+
+        Where they cannot, for the chain has just put another one in its place, it is asked about that.
+        """
+        for turn in range(_TRIES):
+            block = block_of()
+            try:
+                return self.nodes.agreed(f"{what} at block {block.number}", partial(question, at=block))
+            except NodeError as error:
+                raise LedgerRefused(f"the contract refused: {error.reason}") from None
+            except Disagreement:
+                raise
+            except ChainError:
+                if turn + 1 == _TRIES or block_of().hash == block.hash:
+                    raise
+        raise AssertionError
 
 
-def open_chain(url: str) -> Chain:
-    """The chain at ``url``: a ledger file's path, ``sqlite:PATH``, or a node's ``http(s)://`` address.
+class _Question(Protocol[T_co]):
+    """What is asked of a node about one block."""
 
-    Raises ChainError if there is no ledger file at the path. A node is first spoken to when it is first used. A hosted
-    chain (``host:...``) is reached by who has a copy: ``folkmoot.peer.outbox.open_copy``.
+    def __call__(self, node: Node, /, *, at: Block) -> T_co:
+        """Its answer."""
+
+
+def open_chain(
+    url: str,
+    *,
+    chain_id: int | None = None,
+    confirmations: int = 0,
+    fee_cap: float | None = None,
+    patience: Patience | None = None,
+) -> Chain:
+    """The chain at ``url``: a ledger file's path, ``sqlite:PATH``, or its nodes' ``http(s)://`` addresses, by commas.
+
+    For the rest see ``Chain``; an embedded chain has use for ``chain_id`` alone. Raises ``ChainError`` if there is no
+    ledger file at the path, or if it is not the chain of that id. A node is first spoken to when it is first used. A
+    hosted chain (``host:...``) is reached by who has a copy: ``folkmoot.peer.outbox.open_copy``.
     """
     if is_hosted(url):
         raise ChainError(f"{url}: a hosted chain is read from the copy in a peer's folder; name that with --home")
     if url.startswith(("http://", "https://")):
-        from web3 import HTTPProvider, Web3
-
-        return Chain(Web3(HTTPProvider(url)))
+        nodes = Nodes(_nodes(url), chain_id)
+        return Chain(nodes, confirmations=confirmations, fee_cap=fee_cap, patience=patience)
     scheme, separator, rest = url.partition(":")
-    if separator and scheme == "sqlite":
-        return Chain(Replica(rest))
     if separator and rest.startswith("//"):
-        raise ChainError(f"{url}: a chain is a file, sqlite:PATH, http://... or https://...")
-    return Chain(Replica(url))
+        raise ChainError(f"{url}: a chain is a file, sqlite:PATH, http://... or https://..., several by commas")
+    chain = Chain(Replica(rest if separator and scheme == "sqlite" else url))
+    if chain_id not in (None, chain.id):
+        raise ChainError(
+            f"{url} is chain {chain.id}, and the moot's is {chain_id} by config.json (chain_id); "
+            "set the right ledger in config.json"
+        )
+    return chain
 
 
-def _bytes(value: Any) -> bytes:
-    return bytes.fromhex(value[2:]) if isinstance(value, str) else bytes(value)
+def _nodes(urls: str) -> list[Node]:
+    from folkmoot.ledger.rpc import Endpoint  # brings an HTTP client, which an embedded chain never needs
 
-
-def _output(data: Any) -> bytes | None:
-    """A revert's output, which nodes put in different places."""
-    if isinstance(data, Mapping):
-        data = data.get("data") or data.get("result")
-    if not isinstance(data, str):
-        return None
-    start = data.find("0x")
-    try:
-        return bytes.fromhex(data[start + 2 :]) if start >= 0 else None
-    except ValueError:
-        return None
+    ends = [Endpoint(url.strip()) for url in urls.split(",")]
+    names = [end.name for end in ends]
+    return [
+        Node(end, end.name if names.count(end.name) == 1 else f"{end.name} (number {place})")
+        for place, end in enumerate(ends, 1)
+    ]

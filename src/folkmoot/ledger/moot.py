@@ -59,6 +59,8 @@ class Moot:
         self.address: str = checksum_address(address)
         self._chain = chain if isinstance(chain, Chain) else Chain(chain)
         self._sender = None if signer is None else Sender(self._chain, signer)
+        self._epoch = 0
+        """The chain's when the following was read."""
         self._seen: dict[tuple[int, int], int] = {}
         self._commits: dict[int, tuple[tuple[int, int, int, int], tuple[bytes, ...]]] = {}
         """For each task the attempt and bitmap that its commits were last read for, and these."""
@@ -140,8 +142,13 @@ class Moot:
         """What was fixed when the moot was founded."""
         return self._about
 
-    @cached_property
+    @property
     def _about(self) -> MootRecord:
+        self._forget_what_was_taken_back()
+        return self._founding
+
+    @cached_property
+    def _founding(self) -> MootRecord:
         born, _ = words(self._call("about"), 2)
         moot, name, seats, voucher, heritage, purse = self.assembly.about
         if moot != self.address:
@@ -171,7 +178,7 @@ class Moot:
             (PURSE, purse.address),
             (POINTS, purse.points),
         ):
-            if not contract.is_code(self._code(address)):
+            if not contract.is_code(self._chain.code(address)):
                 raise ChainError(
                     f"what stands at {address} is not the contract {contract.name} of this version; do not join: "
                     "ask who gave you the ticket which version of folkmoot founded the moot"
@@ -296,9 +303,9 @@ class Moot:
         view, opened = abi.decode_round_view(task, self._call("round_view", task))
         if not view.committed:
             return view
+        self._forget_what_was_taken_back()
         key = (view.round, view.attempt, opened, view.committed)
-        if not self._chain.embedded or self._commits.get(task, (None,))[0] != key:
-            # a chain of others may have put other commits in their place: there they are read each time
+        if self._commits.get(task, (None,))[0] != key:
             self._commits[task] = key, self._committed(view, opened)
         return dataclasses.replace(view, commits=self._commits[task][1])
 
@@ -379,6 +386,7 @@ class Moot:
 
         Raises ``ChainError`` when the chain's events leave a round out.
         """
+        self._forget_what_was_taken_back()
         seen = [(round, block) for (of, round), block in self._seen.items() if of == task and round <= from_round]
         anchor, first = max(seen, default=(0, self._about.born))
         found = self._finals(task, first)
@@ -401,6 +409,15 @@ class Moot:
 
     # ---- underneath ----------------------------------------------------------------------------------------
 
+    def _forget_what_was_taken_back(self) -> None:
+        """After a re-organisation nothing that is remembered need be so. The addresses stay: they hold no block."""
+        if self._epoch == self._chain.epoch:
+            return
+        self._epoch = self._chain.epoch
+        self._seen.clear()
+        self._commits.clear()
+        self.__dict__.pop("_founding", None)
+
     @property
     def _writer(self) -> Sender:
         if self._sender is None:
@@ -412,9 +429,6 @@ class Moot:
 
     def _send(self, name: str, *arguments: object) -> str:
         return self._writer.send(self.address, MOOT.call(name, *arguments))
-
-    def _code(self, address: str) -> bytes:
-        return bytes.fromhex(self._chain.rpc("eth_getCode", address, "latest")[2:])
 
     def _logs(self, event: bytes, task: int, first: int) -> list[Log]:
         return self._chain.logs(self.address, [event, word(task)], first)

@@ -39,14 +39,16 @@ def found(
     """Found a moot called ``name`` as its member 0; the ticket admits the others until there are ``seats``.
 
     ``ledger`` is the file of an embedded chain, which is made if it is not there (``folder/ledger.sqlite`` unless
-    told), or the URL of a node. With ``bind``, an ``ip:port`` that the founder's peer is to listen on, that peer hosts
-    the chain for the others. Raises ``LocalError`` when ``folder`` belongs to a moot already.
+    told), or the URL of a node, or several with commas between them. With ``bind``, an ``ip:port`` that the founder's
+    peer is to listen on, that peer hosts the chain for the others. Raises ``LocalError`` when ``folder`` belongs to a
+    moot already.
     """
     home = _unbound(folder)
     keys = home.ensure_identity(identity)
     if bind is None:
         where = located(ledger or str(folder / "ledger.sqlite"))
-        chain, config = chain_at(where, create=True), Config(name=member, ledger=where, contract="")
+        chain = chain_at(where, create=True)
+        config = Config(name=member, ledger=where, contract="", chain_id=chain.id)
     else:
         where, bind = visit.hosting_url(keys, bind)
         create_chain(folder / LEDGER, genesis_time=int(time.time()))
@@ -84,8 +86,7 @@ def join(
                 f"this identity is member {known.index} already, by the name {known.name!r}; use --as {known.name}"
             )
         if not home.config_file.exists():
-            chain_id = moot.chain_id if is_hosted(where) else None
-            home.write_config(Config(name=member, ledger=where, contract=moot.address, chain_id=chain_id))
+            home.write_config(Config(name=member, ledger=where, contract=moot.address, chain_id=moot.chain_id))
     return home, known.index
 
 

@@ -34,8 +34,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     ledger: str
-    """Absolute path of an embedded chain's file, the URL of a JSON-RPC endpoint, or that of a hosted chain's first
-    host."""
+    """Absolute path of an embedded chain's file, the URLs of JSON-RPC endpoints with commas between them, or that of a
+    hosted chain's first host."""
     contract: str
     """Address of the moot's contract, ``0x`` and 40 hex digits."""
     bind: str = "127.0.0.1:0"
@@ -49,11 +49,12 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     worker_memory: Annotated[int, msgspec.Meta(ge=1 << 28)] = 16 << 30
     """Most bytes of memory that the code of one task may take."""
     chain_id: int | None = None
-    """The chain that the moot stands on; another one's answers are refused. Known from the day of joining on."""
+    """The id of the chain that the moot stands on; another one's answers are refused. Known from the founding or the
+    day of joining on."""
     confirmations: Annotated[int, msgspec.Meta(ge=0, le=100)] = 0
-    """Blocks that must stand above what this peer believes; only for a JSON-RPC endpoint."""
+    """Blocks that must stand above what this peer believes; only for JSON-RPC endpoints."""
     fee_cap: Annotated[float, msgspec.Meta(gt=0)] | None = None
-    """The most that a unit of gas may cost, in gwei; above, transactions wait."""
+    """The most that a unit of gas may cost, in gwei; above, transactions wait. Only for JSON-RPC endpoints."""
 
 
 class Home:
@@ -170,7 +171,13 @@ class Home:
         from folkmoot.ledger import Chain, open_chain
 
         if not self.hosted:
-            return open_chain(self.config.ledger)
+            config = self.config
+            return open_chain(
+                config.ledger,
+                chain_id=config.chain_id,
+                confirmations=config.confirmations,
+                fee_cap=config.fee_cap,
+            )
         from folkmoot.peer.outbox import open_copy
 
         return Chain(open_copy(self.path, self.config.ledger, self.identity.endpoint))
