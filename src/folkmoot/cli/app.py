@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from folkmoot.cli import audit, datasets, demo, governing, history, members, privacy, rewards, running, tasks
+from folkmoot.cli import audit, datasets, demo, governing, history, hosting, members, privacy, rewards, running, tasks
 from folkmoot.errors import FolkmootError
 
 __all__ = ["app", "main"]
@@ -41,6 +41,7 @@ for _panel, _commands in _PANELS.items():
         app.add_typer(datasets.app, name="data", rich_help_panel=_panel)
     if _panel == "Deciding together":
         app.add_typer(governing.mover, name="move", rich_help_panel=_panel)
+        app.add_typer(hosting.app, name="host", rich_help_panel=_panel)
 app.add_typer(rewards.app, name="rewards", rich_help_panel="Rewards")
 
 

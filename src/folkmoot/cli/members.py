@@ -26,6 +26,10 @@ def new(
         str | None,
         typer.Option(help="File of the embedded chain, or a node's URL.", show_default="HOME/ledger.sqlite"),
     ] = None,
+    hosted: Annotated[bool, typer.Option("--hosted", help="Your running peer hosts the chain for the others.")] = False,
+    bind: Annotated[
+        str, typer.Option(metavar="IP:PORT", help="Where a host is to be reached; port 0 takes a free one.")
+    ] = "127.0.0.1:0",
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -37,7 +41,10 @@ def new(
     from folkmoot.peer.founding import found
     from folkmoot.peer.ticket import format_ticket
 
-    peer, ticket = found(home, name=name, seats=seats, member=as_, ledger=ledger)
+    if hosted and ledger is not None:
+        raise typer.BadParameter("a hosted chain lies in your home; leave --ledger out")
+    where = bind if hosted else None
+    peer, ticket = found(home, name=name, seats=seats, member=as_, ledger=ledger, bind=where)
     text = format_ticket(ticket)
     if json:
         show_json({"contract": peer.config.contract, "ledger": peer.config.ledger, "ticket": text})
@@ -45,6 +52,8 @@ def new(
     print(f"founded {name!r}: contract {peer.config.contract} on {peer.config.ledger}")
     print("Give this ticket to the others, in private; whoever holds it can take a seat:\n")
     print(text)
+    if hosted:
+        print("\nYour peer must run before they can join: folkmoot run")
     print("\nThey run: folkmoot join TICKET --as NAME")
 
 

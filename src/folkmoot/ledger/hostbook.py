@@ -130,13 +130,14 @@ class Hostbook:
             appointment=appointment, ledger=ledger, trouble=None, wish=fulfilled, held=False, wishes={}
         )  # fmt: skip
 
-    def keep(self, heads: Iterable[Head]) -> None:
-        """Keep what the host signed. Its first word on a number stays, until a host of a later term says its own."""
-        rows = [(head.number, head.term, head.block, head.signature) for head in heads]
+    def keep(self, heads: Iterable[Head], *, anew: bool = False) -> None:
+        """Keep what the host signed. Its first word on a number stays, until a host of a later term says its own; with
+        ``anew`` the last one does."""
+        rows = [(head.number, head.term, head.block, head.signature, anew) for head in heads]
         with self._writing("NORMAL"):
             self._database.executemany(
-                "INSERT INTO signed VALUES (?, ?, ?, ?) ON CONFLICT (number) DO UPDATE SET term=excluded.term,"
-                " block=excluded.block, signature=excluded.signature WHERE excluded.term > signed.term",
+                "INSERT INTO signed VALUES (?1, ?2, ?3, ?4) ON CONFLICT (number) DO UPDATE SET term=excluded.term,"
+                " block=excluded.block, signature=excluded.signature WHERE excluded.term > signed.term OR ?5",
                 rows,
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import math
 import os
@@ -59,6 +60,7 @@ TEXT_LIMIT = 1 << 20
 """Bytes of the reasons for a motion, or of the account of a moot that moves."""
 OTHERS_ENACT = 10.0
 """Seconds until others enact a motion that its mover has not."""
+REBIND_SECONDS = 20.0
 RETRY_TASK = 5.0
 """Seconds until a task that would not start is tried again; doubles with each failure."""
 RETRY_MOST = 600.0
@@ -77,8 +79,9 @@ class _Refused:
 class Daemon:
     """One running peer. ``run`` returns when ``stop`` was called."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, patience: float = 0.0) -> None:
         self.home = home
+        self._patience = patience
         chain = home.chain()
         self._moot = home.moot(chain)
         self._embedded = self._moot.embedded
@@ -126,7 +129,7 @@ class Daemon:
                 " or take them back (folkmoot delegate --back)"
             )
         self._status.member = me.index
-        await self._node.start(self.home.config.bind, self.home.config.relays or None)
+        await self._listen()
         log = Log(self.home.log_file)
         peer = self._peer = PeerContext(
             self.home, self._moot, self._node, me.index, log, embedded=self._embedded, hosted=self._copy is not None
@@ -172,6 +175,17 @@ class Daemon:
             peer.close()
             log.close()
         return self._anew
+
+    async def _listen(self) -> None:
+        """Go on the network; one that takes over from another in this process waits until that has left its port."""
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return await self._node.start(self.home.config.bind, self.home.config.relays or None)
+            except NetworkError:
+                if time.monotonic() >= deadline:
+                    raise
+                await asyncio.sleep(STATUS)
 
     async def _again(self, step: Callable[[], Awaitable[float]]) -> None:
         """Take ``step`` for ever, each time after as many seconds as it says. What it raises is logged and shown, and
@@ -351,6 +365,8 @@ class Daemon:
         if session is None:
             raise NetworkError("that task is not open here")
         try:
+            if self._hosting is not None:
+                return await self._hosting.patiently(message, body, lambda: session.answer(member, message, body))
             return await session.answer(member, message, body)
         except LocalError as error:
             # Our own trouble, told here: where it lies on this disk is nobody else's business.
@@ -420,8 +436,8 @@ def _fitting(addresses: Sequence[str]) -> tuple[str, ...]:
 def run(home: Home) -> None:
     """Run the peer of ``home`` until SIGTERM or Ctrl-C. Raises ``LocalError`` when one runs there already."""
 
-    async def main() -> bool:
-        daemon = Daemon(home)
+    async def main(patience: float) -> bool:
+        daemon = Daemon(home, patience)
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, daemon.stop)
@@ -431,5 +447,7 @@ def run(home: Home) -> None:
     settle()
     with home.lock():
         prepare(home)
-        while asyncio.run(main()):
-            pass
+        patience = 0.0
+        while asyncio.run(main(patience)):
+            gc.collect()  # what the last one left holds its port
+            patience = REBIND_SECONDS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import time
 
 from folkmoot.errors import ChainError, FolkmootError, LedgerRefused, NetworkError, ProtocolError
@@ -13,7 +12,7 @@ from folkmoot.ledger.evm import Reverted
 from folkmoot.ledger.transaction import RAW_LIMIT
 from folkmoot.network import BodyReader, Message, Reply
 from folkmoot.peer.context import PeerContext
-from folkmoot.peer.hostmessages import Declined, Hosted, Overdue, Submit
+from folkmoot.peer.hostmessages import PAGE_BLOCKS, PAGE_BYTES, Declined, Hosted, Overdue, Submit
 from folkmoot.peer.hostpages import LaterHost, Pages, Refusal
 from folkmoot.peer.hostwatch import Watch
 from folkmoot.peer.messages import Ack
@@ -21,8 +20,10 @@ from folkmoot.peer.outbox import CARRY_SECONDS, Outbox
 
 __all__ = ["Carrier"]
 
+TELL_SECONDS = 1.5
+"""After so long without a block the other members are told of a transaction, and bring it to the host too."""
 OVERDUE_SECONDS = 6.0
-"""After so long without a block the other members are told of a transaction."""
+"""After so long each of them says so. The clocks of members may differ by less."""
 SUBMIT_SECONDS = 5.0
 _PAUSE, _PAUSE_MOST = 0.1, 2.0
 _BESIDE = 64
@@ -81,49 +82,58 @@ class Carrier:
 
     async def bring(self, raw: bytes) -> None:
         """Return once ``raw`` stands in this peer's copy. Raises as ``Carry``."""
-        name = keccak(raw)
-        began = time.monotonic()
-        told, pause, trouble = False, _PAUSE, ""
+        name, book = keccak(raw), self._pages.book
+        deadline = time.monotonic() + CARRY_SECONDS
+        term, since, told, pause = -1, 0.0, False, _PAUSE
         while self._copy.find(name) is None:
             self._watch.check_trust()
-            try:
-                await self._submit(raw, name)
-                pause, trouble = _PAUSE, "the host took it, and gave no block with it"
-            except LaterHost as later:
-                await self._watch.learn(later.hosted, None)
-            except (NetworkError, ProtocolError) as error:
-                trouble = str(error)
-            except _Contradicted as contradicted:
-                trouble = str(contradicted)
-            waited = time.monotonic() - began
-            if self._copy.find(name) is not None:
-                return
-            if waited > CARRY_SECONDS:
-                raise ChainError(f"the transaction is in no block after {waited:.0f} s: {trouble}")
-            if waited > OVERDUE_SECONDS and not told:
+            if term != book.term:  # each host has its time
+                term, since, told, pause = book.term, time.monotonic(), False, _PAUSE
+            trouble, dropped = await self._try(raw, name)
+            if self._copy.find(name) is not None or term != book.term:
+                continue
+            now = time.monotonic()
+            if now > deadline:
+                raise ChainError(f"the transaction is in no block after {CARRY_SECONDS:.0f} s: {trouble}")
+            if not told and (dropped or now > since + TELL_SECONDS):
+                # the others see while it holds that the host does not take it
                 told = True
                 self._peer.log("overdue", transaction=name.hex(), reason=trouble)
                 await self._watch.tell_all(Overdue(), raw)
-            if told:
+            if dropped or now > since + OVERDUE_SECONDS:
                 self._watch.ignored(self._peer.index, name, trouble)
             await self._pages.news(pause)
             pause = min(2 * pause, _PAUSE_MOST)
 
-    async def _submit(self, raw: bytes, name: bytes) -> None:
-        """Ask the host once. Returns when it took it, raises ``LedgerRefused`` when its refusal holds here too."""
+    async def _try(self, raw: bytes, name: bytes) -> tuple[str, bool]:
+        """Ask the host once; what went wrong, and whether the host took the transaction and left it out. Raises
+        ``LedgerRefused`` where its refusal is true."""
+        try:
+            if await self._submit(raw, name):
+                return "the host took it, and gave no block with it", True
+        except LaterHost as later:
+            await self._watch.learn(later.hosted, None)
+        except (NetworkError, ProtocolError, _Contradicted) as error:
+            return str(error), False
+        return "", False
+
+    async def _submit(self, raw: bytes, name: bytes) -> bool:
+        """Ask the host once; whether it took the transaction without putting it into a block."""
+        book = self._pages.book
         if self._copy.hosting:
             self._copy.append(raw)
-            return
-        if self._pages.book.state.held:
+            return False
+        if book.state.held:
             raise NetworkError("the moot is moving to another host")
-        book = self._pages.book
         question = Submit(book.term, self._copy.head() + 1)
         try:
-            page, body = await self._pages.put(book.host, question, SUBMIT_SECONDS, raw)
+            page, body = await self._pages.put_to_host(question, SUBMIT_SECONDS, raw)
         except Refusal as refusal:
             await self._weigh(refusal.declined, raw, name)
-        else:
-            await self._watch.take(page, body, book.host)
+            return False
+        await self._watch.take(page, body, book.host)
+        whole = len(page.rows) < PAGE_BLOCKS and len(body) < PAGE_BYTES - RAW_LIMIT
+        return whole and self._copy.find(name) is None
 
     async def _weigh(self, declined: Declined, raw: bytes, name: bytes) -> None:
         """A true refusal is one here as well: the same transaction after the same blocks. Only the clocks may differ.
@@ -165,26 +175,22 @@ class Carrier:
         return Ack()
 
     async def _check_on(self, member: int, raw: bytes) -> None:
-        name, began, trouble = keccak(raw), time.monotonic(), ""
-        while time.monotonic() < began + CARRY_SECONDS:
-            with contextlib.suppress(ChainError):
-                self._copy.head()
-            if self._copy.find(name) is not None or self._pages.book.state.trouble is not None:
-                return
-            try:
-                self._copy.check(raw)
-                await self._submit(raw, name)
-                trouble = "the host took it, and gave no block with it"
-            except LedgerRefused:
-                return  # it is not as the member says
-            except FolkmootError as error:
-                trouble = str(error)
-            except _Contradicted as contradicted:
-                trouble = str(contradicted)
-            waited = time.monotonic() - began
-            if waited > OVERDUE_SECONDS:
-                self._watch.ignored(member, name, trouble)
-            await self._pages.news(_PAUSE_MOST)
+        name, book = keccak(raw), self._pages.book
+        began, term, since = time.monotonic(), -1, 0.0
+        try:
+            self._copy.check(raw)
+            while time.monotonic() < began + CARRY_SECONDS and self._copy.find(name) is None:
+                if book.state.trouble is not None:
+                    return
+                if term != book.term:
+                    term, since = book.term, time.monotonic()
+                trouble, dropped = await self._try(raw, name)
+                late = dropped or time.monotonic() > since + OVERDUE_SECONDS
+                if late and term == book.term and self._copy.find(name) is None:
+                    self._watch.ignored(member, name, trouble)
+                await self._pages.news(_PAUSE_MOST)
+        except FolkmootError as error:  # it is not as the member says
+            self._peer.log("not overdue", member=member, transaction=name.hex(), reason=str(error))
 
 
 class _Contradicted(Exception):

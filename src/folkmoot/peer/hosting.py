@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import msgspec
@@ -28,9 +28,10 @@ from folkmoot.peer.hostmessages import (
     ThisChain,
     Tidings,
 )
-from folkmoot.peer.hostpages import LaterHost, Pages
+from folkmoot.peer.hostpages import ASK_SECONDS, LaterHost, Pages
 from folkmoot.peer.hostvote import Vote
 from folkmoot.peer.hostwatch import Watch
+from folkmoot.peer.messages import Holding, Model, Opening, Push, Seeds, SeedsWanted, Sums, Unavailable
 from folkmoot.peer.outbox import Outbox
 
 __all__ = ["Hosting"]
@@ -42,6 +43,10 @@ PAUSE, PAUSE_MOST = 0.05, 2.0
 """Before a host that does not answer is asked again; doubles each time."""
 LOOK_SECONDS = 0.01
 """Between looks for what commands have left, or appended."""
+BEHIND_SECONDS = 0.5
+"""For so long a member may be ahead of this peer's copy of the chain."""
+_SENT_ONCE = Push | Holding | Opening | Seeds | SeedsWanted | Sums | Model
+"""What is sent when the ledger has come to a certain point, and not again for a while."""
 _GUESTS = 1_000
 """Endpoints that are remembered as let in."""
 _ENTRIES = 4
@@ -85,8 +90,9 @@ class Hosting:
     def _changed(self, given_up: bool) -> None:
         """Another host holds."""
         self._pages.wake()
-        for said in [said for said in self._peer.errors if said.startswith("the host ")]:
+        for said in [said for said in self._peer.errors if "the host " in said]:
             self._peer.errors.remove(said)  # it was another
+        self._watch.answered()  # it has its time to begin
         if self._copy.hosting:
             self._settle()
         if given_up:
@@ -106,30 +112,18 @@ class Hosting:
         """Ask the host for the next block, and wait for it."""
         state = self._copy.book.state
         if self._copy.hosting or state.trouble is not None or state.held:
-            self._watch.silent(None)
             await self._pages.news(IDLE_SECONDS)
             return 0.0
         host = self._copy.book.host
-        asked = asyncio.ensure_future(self._pages.ask(host, wait=WAIT_SECONDS))
         try:
-            while not asked.done():
-                # another host, or a reason to ask none, ends the waiting
-                changed = asyncio.ensure_future(self._pages.news(WAIT_SECONDS))
-                await asyncio.wait({asked, changed}, return_when=asyncio.FIRST_COMPLETED)
-                changed.cancel()
-                if self._copy.book.host != host or self._copy.book.state.held or self._copy.book.state.trouble:
-                    return 0.0
-            page, body = await asked
+            page, body = await self._pages.put_to_host(self._pages.next_page(WAIT_SECONDS), ASK_SECONDS + WAIT_SECONDS)
             await self._watch.take(page, body, host)
         except LaterHost as later:
             await self._vote.learn(later.hosted, self._peer.member_with(host))
-        except (NetworkError, ProtocolError, IntegrityError) as error:
-            self._watch.silent(error)
+        except (NetworkError, ProtocolError, IntegrityError):
             self._pause = min(2 * self._pause, PAUSE_MOST)
             return self._pause
-        finally:
-            asked.cancel()
-        self._watch.silent(None)
+        self._watch.answered()
         self._pause = PAUSE
         return 0.0
 
@@ -164,6 +158,20 @@ class Hosting:
         if isinstance(message, GetChain):
             return self._this_chain()
         return None
+
+    async def patiently(
+        self, message: Message, body: BodyReader, answer: Callable[[], Awaitable[Reply | Message]]
+    ) -> Reply | Message:
+        """What ``answer`` says to a member; where it cannot take what the member sent, again with each block that
+        comes in the next moment. The sender saw it already, for a block is not everywhere at once."""
+        told, deadline = await answer(), time.monotonic() + BEHIND_SECONDS
+        while isinstance(told, Unavailable) and isinstance(message, _SENT_ONCE) and not body.taken:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            await self._pages.news(left)
+            told = await answer()
+        return told
 
     def _this_chain(self) -> ThisChain:
         return ThisChain(self._copy.meta.chain_id, self._copy.meta.genesis_time)

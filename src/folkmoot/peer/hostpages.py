@@ -153,13 +153,12 @@ class Pages:
 
     # ---- taking ------------------------------------------------------------------------------------------------
 
-    async def ask(self, endpoint: bytes, *, wait: float = 0.0) -> tuple[Blocks, bytes]:
-        """The page of a peer that comes next here. Raises ``LaterHost``, ``NetworkError``, ``ProtocolError``."""
-        question = GetBlocks(self.book.term, self.copy.head() + 1, wait=wait)
-        return await self.put(endpoint, question, ASK_SECONDS + wait)
+    def next_page(self, wait: float = 0.0) -> GetBlocks:
+        """The question for the page that comes next here."""
+        return GetBlocks(self.book.term, self.copy.head() + 1, wait=wait)
 
     async def put(self, endpoint: bytes, question: Message, seconds: float, body: bytes = b"") -> tuple[Blocks, bytes]:
-        """The page that answers ``question``; as ``ask``."""
+        """The page that answers ``question``. Raises ``LaterHost``, ``Refusal``, and as ``Node.request`` does."""
         reply, content = await self._peer.node.request(
             endpoint, question, body=body, timeout=seconds, most=PAGE_BYTES + RAW_LIMIT
         )
@@ -170,6 +169,21 @@ class Pages:
         if not isinstance(reply, Blocks):
             raise ProtocolError(f"{type(reply).__name__} is no answer to {type(question).__name__}")
         return reply, content
+
+    async def put_to_host(self, question: Message, seconds: float, body: bytes = b"") -> tuple[Blocks, bytes]:
+        """As ``put``, to the host; raises ``NetworkError`` as soon as there is a reason to ask it no more."""
+        host = self.book.host
+        asked = asyncio.ensure_future(self.put(host, question, seconds, body))
+        try:
+            while not asked.done():
+                changed = asyncio.ensure_future(self.news(seconds))
+                await asyncio.wait({asked, changed}, return_when=asyncio.FIRST_COMPLETED)
+                changed.cancel()
+                if self.book.host != host or self.book.state.held or self.book.state.trouble is not None:
+                    raise NetworkError("that host is asked no more")
+            return await asked
+        finally:
+            asked.cancel()
 
     async def take(self, page: Blocks, body: bytes, giver: bytes) -> bool:
         """Check and append what is new of a page; whether anything was.
@@ -198,7 +212,7 @@ class Pages:
         for head, _ in given:
             self.check(head)
         # what was signed is on disk before the block is: no crash makes this peer forget what it holds against whom
-        self.book.keep(head for head, _ in given)
+        self.book.keep([head for head, _ in given], anew=self.book.state.held)
         for head, block in given:
             self._append_one(head, block)
 
@@ -225,10 +239,12 @@ class Pages:
             raise NetworkError("that was signed by the host of another term")
         head.check(self.chain, self.book.host)
         said = self.book.head(head.number)
-        if said is not None and said.block != head.block:
+        known = self.copy.block(head.number)
+        # of a host that is being given up anything will do that members can have in common
+        settled = known is not None or not self.book.state.held
+        if said is not None and said.block != head.block and settled:
             both = f"two blocks {head.number}: {said.block.hex()} and {head.block.hex()}"
             raise Conflict(both, (said, head))
-        known = self.copy.block(head.number)
         if known is not None and known.hash != head.block:
             fixed = f"block {head.number}, {head.block.hex()}, where the members have fixed {known.hash.hex()}"
             raise Conflict(fixed, (head,))

@@ -46,6 +46,8 @@ class Vote:
         self._book = pages.book
         self._changed = changed
         self._adopting = asyncio.Lock()
+        self._said = (b"", False)
+        """The wish that the others were told of, and whether the chain stands still here."""
         self.watch: Watch
 
     # ---- wanting -----------------------------------------------------------------------------------------------
@@ -62,6 +64,9 @@ class Vote:
             self._book.change(held=held)
             self._peer.log("moving" if held else "not moving", wish=self.watch.name_of(state.wish))
             self._pages.wake()
+        if (state.wish, held) != self._said:
+            self._said = (state.wish, held)
+            await self.watch.tell()  # at once: others wait for it
         if held and state.wish == self._copy.me:
             await self._stand({m: said[m] for m in backers})
         return STEP_SECONDS

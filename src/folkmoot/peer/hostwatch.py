@@ -18,7 +18,7 @@ from folkmoot.ledger.transaction import RAW_LIMIT
 from folkmoot.network import BodyReader, Message
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.hostmessages import Blocks, Exhibit, GetAppointment, Hosted, Row, Tidings
-from folkmoot.peer.hostpages import Conflict, FalseBlock, LaterHost, Pages, Unlinked
+from folkmoot.peer.hostpages import ASK_SECONDS, Conflict, FalseBlock, LaterHost, Pages, Unlinked
 from folkmoot.peer.messages import Ack, Unavailable
 
 __all__ = ["Watch"]
@@ -30,7 +30,7 @@ FRESH_SECONDS = 15.0
 LATE_SECONDS = 3.0
 """For so long the host may take to give a block that another member has."""
 SILENT_SECONDS = 5.0
-_ASK_SECONDS = 5.0
+_ASK_SECONDS = 3.0
 _MANY = 32
 """Members; beyond so many there is a longer pause between two words to each."""
 VOTE = "to have another host: folkmoot host move MEMBER"
@@ -51,8 +51,11 @@ class Watch:
         self._jobs: set[asyncio.Task[None]] = set()
         self._shown: set[int] = set()
         """Members that have seen what the host was caught at."""
-        self._silent_since: float | None = None
+        self._host_said = time.monotonic()
+        """When the host last answered."""
         self._behind_since: float | None = None
+        self._lacked: dict[int, str] = {}
+        """Why a member's blocks could not be taken."""
 
     def close(self) -> None:
         """Give up all that is under way."""
@@ -72,6 +75,8 @@ class Watch:
 
     def ignored(self, member: int, name: bytes, trouble: str) -> None:
         """Say that the host does not take a member's transaction."""
+        if self.silent:
+            return  # which is said already
         known = self._peer.members.get(member)
         who = str(member) if known is None else known.name
         self._peer.complain(
@@ -79,15 +84,14 @@ class Watch:
             f" {trouble}; {VOTE}"
         )
 
-    def silent(self, error: FolkmootError | None) -> None:
-        """Note that the host does not answer, or does."""
-        if error is None:
-            self._silent_since = None
-            return
-        now = time.monotonic()
-        self._silent_since = self._silent_since or now
-        if now > self._silent_since + SILENT_SECONDS:
-            self._peer.complain(f"the host {self.host_name()} does not answer: {error}; {VOTE}")
+    def answered(self) -> None:
+        """Note that the host answers."""
+        self._host_said = time.monotonic()
+
+    @property
+    def silent(self) -> bool:
+        """Whether the host has not answered for a while."""
+        return not self._copy.hosting and time.monotonic() > self._host_said + SILENT_SECONDS
 
     def check_trust(self) -> None:
         """Raise ``ChainError`` where the host has been caught."""
@@ -113,10 +117,10 @@ class Watch:
                 self._peer.complain(f"the host {self.host_name()} gives what cannot be taken: {fault}; {VOTE}")
             raise NetworkError(str(fault)) from fault
 
-    async def fetch(self, member: int, *, wait: float = 0.0) -> bool:
+    async def fetch(self, member: int) -> bool:
         """Take the next page from a member; whether it had any."""
         endpoint = self._peer.members[member].endpoint
-        page, body = await self._pages.ask(endpoint, wait=wait)
+        page, body = await self._pages.put(endpoint, self._pages.next_page(), ASK_SECONDS)
         return await self.take(page, body, endpoint)
 
     def _convict(self, fault: Conflict | FalseBlock) -> None:
@@ -185,14 +189,18 @@ class Watch:
         try:
             reply = await self._ask(member, self.tidings())
             if isinstance(reply, Tidings):
+                if self._peer.members[member].endpoint == self._book.host:
+                    self.answered()
                 await self.hear(member, reply)
             trouble = self._book.state.trouble
             if trouble is not None and trouble.heads and member not in self._shown:
                 at, raw = trouble.block or (0, b"")
                 if isinstance(await self._ask(member, Exhibit(trouble.heads, at), raw), Ack):
                     self._shown.add(member)
-        except (NetworkError, ProtocolError, IntegrityError):
-            pass  # who is away hears the next word
+        except (NetworkError, ProtocolError, IntegrityError) as error:
+            # who is away hears the next word
+            if self.silent and self._peer.members[member].endpoint == self._book.host:
+                self._peer.complain(f"the host {self.host_name()} does not answer: {error}; {VOTE}")
         except FolkmootError as error:
             self._peer.complain(str(error))
         finally:
@@ -248,7 +256,7 @@ class Watch:
             return
         now = time.monotonic()
         self._behind_since = self._behind_since or now
-        if not state.held and self._silent_since is None and now < self._behind_since + LATE_SECONDS:
+        if not state.held and not self.silent and now < self._behind_since + LATE_SECONDS:
             return
         for member in sorted(ahead, key=lambda m: -ahead[m].number):
             try:
@@ -257,9 +265,11 @@ class Watch:
             except LaterHost as later:
                 await self.learn(later.hosted, member)
             except (NetworkError, ProtocolError, IntegrityError) as error:
-                self._peer.log("no blocks", member=member, error=str(error))
+                if self._lacked.get(member) != str(error):
+                    self._lacked[member] = str(error)
+                    self._peer.log("no blocks", member=member, error=str(error))
                 continue
-            if not state.held and self._silent_since is None and self._copy.number > head:
+            if not state.held and not self.silent and self._copy.number > head:
                 who = self._peer.members[member].name
                 self._peer.complain(
                     f"the host {self.host_name()} keeps back blocks from {head + 1} on, which {who} has; {VOTE}"

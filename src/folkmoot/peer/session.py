@@ -425,7 +425,7 @@ class TaskSession:
             return await self._open.answer_push(member, message, body)
         if isinstance(message, Pull):
             return self._open.answer_pull(message)
-        if isinstance(message, Seeds | SeedsWanted) and not await self._frozen(message.key):
+        if isinstance(message, Seeds | SeedsWanted | Opening | Sums | Model) and not await self._frozen(message.key):
             return Unavailable("the survivors are not fixed here")
         if isinstance(message, Seeds):
             return self._unmasking.take(member, message)

@@ -1,0 +1,107 @@
+"""Hosts that lie, each in one way: given to ``rig.start(before=...)``, which runs them in the host's own process.
+
+They begin to lie when the file ``lie`` appears in their home, and know the members by their indices.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from folkmoot.ledger import Chain, Moot
+from folkmoot.ledger.chainfile import make_block
+from folkmoot.ledger.hosted import cut
+from folkmoot.ledger.hosting import sign_head
+from folkmoot.ledger.replica import Replica
+from folkmoot.ledger.transaction import decode, sign_legacy
+from folkmoot.network import Message, Reply
+from folkmoot.peer.hostcarry import Carrier
+from folkmoot.peer.hosting import Hosting
+from folkmoot.peer.hostmessages import Blocks, GetBlocks, Row, Submit
+from folkmoot.peer.hostpages import Pages
+
+
+def lying(hosting: Any) -> bool:
+    return (hosting._peer.home.path / "lie").exists()
+
+
+def signed(pages: Pages, first: int, blocks: list[Any]) -> Reply:
+    """A page of these blocks, each with the host's true signature."""
+    key = Ed25519PrivateKey.from_private_bytes(pages._peer.identity.endpoint_secret)
+    rows = []
+    for block in blocks:
+        head = sign_head(key, pages.chain, pages.book.term, block.number, block.hash)
+        rows.append(Row(block.timestamp, block.hash, len(block.raw), head.signature))
+    return Reply(Blocks(pages.book.term, first, tuple(rows)), b"".join(block.raw for block in blocks))
+
+
+def shows_another_chain_to(victim: int) -> None:
+    """To one member it shows a chain of its own making: the true one so far, and then a transaction of the host's."""
+    honest = Hosting.answer
+    other: list[Replica] = []
+
+    async def answer(self: Hosting, member: int, message: Message, body: Any) -> Any:
+        if member != victim or not isinstance(message, GetBlocks | Submit) or not lying(self):
+            return await honest(self, member, message, body)
+        if not other:
+            path = self._peer.home.path / "other.sqlite"
+            cut(self._copy, self._copy.head(), path)
+            other.append(Replica(path))
+            moot = Moot(Chain(other[0]), self._peer.moot.address, self._peer.identity.account)
+            moot.announce(["127.0.0.1:1"])
+        last = other[0].head()
+        blocks = [other[0].block(n) for n in range(message.first, last + 1)]
+        return signed(self._pages, message.first, blocks)
+
+    Hosting.answer = answer  # type: ignore[method-assign]
+
+
+def leaves_out_transactions_of(victim: int) -> None:
+    """Whatever this member sends, and whoever brings it, it takes with thanks and drops."""
+    honest = Carrier.enter
+
+    def enter(self: Carrier, message: Submit, raw: bytes) -> Any:
+        sender = decode(raw, self._copy.meta.chain_id).sender
+        if lying(self) and sender.lower() == self._peer.members[victim].address.lower():
+            return self._pages.page(message.first)
+        return honest(self, message, raw)
+
+    Carrier.enter = enter  # type: ignore[method-assign]
+
+
+def forges_for(victim: int) -> None:
+    """To one member it gives a block with a transaction that the member it names has not signed in its turn."""
+    honest = Hosting.answer
+
+    async def answer(self: Hosting, member: int, message: Message, body: Any) -> Any:
+        if member != victim or not isinstance(message, GetBlocks) or not lying(self):
+            return await honest(self, member, message, body)
+        newest = self._copy.newest
+        raw = sign_legacy(
+            secrets.token_bytes(32), self._copy.meta.chain_id, 7, self._peer.moot.address, b"", gas=90_000, gas_price=0
+        )
+        return signed(
+            self._pages, newest.number + 1, [make_block(newest.hash, newest.number + 1, newest.timestamp, raw)]
+        )
+
+    Hosting.answer = answer  # type: ignore[method-assign]
+
+
+def keeps_back_blocks_from(victim: int) -> None:
+    """To one member it says that there is nothing new."""
+    honest = Hosting.answer
+
+    async def answer(self: Hosting, member: int, message: Message, body: Any) -> Any:
+        if member != victim or not isinstance(message, GetBlocks) or not lying(self):
+            return await honest(self, member, message, body)
+        await self._pages.news(1.0)
+        return Reply(Blocks(self._pages.book.term, message.first, ()))
+
+    Hosting.answer = answer  # type: ignore[method-assign]
+
+
+def begin_to_lie(home: Path) -> None:
+    (home / "lie").touch()

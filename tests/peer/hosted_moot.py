@@ -1,0 +1,85 @@
+"""Moots on a hosted chain for the tests, and hosts that lie."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import rig
+
+from folkmoot.ledger.hosted import HostedReplica
+from folkmoot.peer.founding import found, join
+from folkmoot.peer.local import LocalMoot
+from folkmoot.peer.ticket import Ticket
+from folkmoot.peer.verify import VerifyReport, verify
+
+
+class HostedRig(rig.Rig):
+    """A moot whose first member founded it and hosts its chain."""
+
+    ticket: Ticket
+
+    def run(self, *names: str, before: Callable[..., None] | None = None, arguments: Sequence[Any] = ()) -> None:
+        """Start these peers, and wait until they bring commands' transactions to the host."""
+        self.start(*names, before=before, arguments=arguments)
+        for name in names:
+            self.until(f"{name} runs", lambda name=name: self.peer_status(name).state != "starting")
+
+    def enter(self, name: str, ticket: Ticket | None = None) -> int:
+        """Join with the founding ticket, or another; the member's index."""
+        home, index = join(self.local.folder / name, ticket or self.ticket, member=name)
+        self.local.homes[name] = home  # type: ignore[index]
+        return index
+
+    def copy(self, name: str) -> HostedReplica:
+        """A member's copy of the chain."""
+        copies = self.__dict__.setdefault("_copies", {})
+        if name not in copies:
+            copies[name] = self.homes[name].chain().replica
+        copy: HostedReplica = copies[name]
+        copy.head()
+        return copy
+
+    def vote(self, wanted: str, *voters: str) -> None:
+        """What ``folkmoot host move`` does."""
+        for name in voters:
+            self.copy(name).book.change(wish=self.homes[wanted].identity.endpoint)
+
+    def hosted_by(self, host: str, *names: str, term: int = 1) -> None:
+        """Wait until these members' peers know that ``host`` hosts the chain."""
+        endpoint = self.homes[host].identity.endpoint
+        for name in names:
+            self.until(
+                f"{host} hosts the chain for {name}",
+                lambda name=name: self.copy(name).book.host == endpoint and self.copy(name).book.term >= term,
+            )
+
+    def verify(self, *names: str) -> VerifyReport:
+        """Replay the history from the first one's copy of the chain, with these peers' blobs."""
+        return verify(Path(self.homes[names[0]].ledger()), None, [self.homes[name].blobs for name in names])
+
+    def same_chain(self, *names: str) -> None:
+        """Wait until these members' copies end with the same block."""
+        self.until("the copies are the same", lambda: len({self.copy(name).newest for name in names}) == 1)
+
+
+@contextlib.contextmanager
+def hosted(folder: Path, names: Sequence[str], *, seats: int | None = None, start: bool = True) -> Iterator[HostedRig]:
+    """A moot of these members, hosted by the first, whose peer runs; so do the others' unless told otherwise."""
+    first, *others = names
+    home, ticket = found(
+        folder / first, name="test", seats=seats or len(names), member=first, bind="127.0.0.1:0"
+    )  # fmt: skip
+    moot = HostedRig(LocalMoot(folder, {first: home}))
+    moot.ticket = ticket
+    try:
+        moot.run(first)
+        for name in others:
+            moot.enter(name)
+        if start and others:
+            moot.run(*others)
+        yield moot
+    finally:
+        moot.stop()
