@@ -18,7 +18,10 @@ from securesystemslib.signer import SSlibKey
 from test_remote_ledger import Node, node
 
 from folkmoot.errors import IntegrityError, LocalError
+from folkmoot.ledger import jsonrpc
+from folkmoot.ledger.abi import MOOT
 from folkmoot.ledger.chronicle import Entry
+from folkmoot.ledger.witness import signed_call
 from folkmoot.peer.attestation import open_envelope, seal, statement
 from folkmoot.peer.audit import audit, canonical
 from folkmoot.peer.export import PREDICATE, export_folder
@@ -196,13 +199,77 @@ class _Edited:
 
 
 def _drop_grant(answer: Any) -> None:
-    from folkmoot.ledger.abi import MOOT
-
     gone = {"0x" + MOOT.topics[name].hex() for name in ("Granted", "Revoked")}
     if isinstance(answer.get("result"), list):
         answer["result"] = [
             log for log in answer["result"] if not (log["topics"][0] in gone and int(log["topics"][2], 16) == 3)
         ]
+
+
+def _make_up_grant(answer: Any) -> None:
+    """Dora's grant is told to be in the transaction that gave carl's."""
+    told = [log for log in answer["result"] if log["topics"][0] == "0x" + MOOT.topics["Granted"].hex()]
+    if len(told) > 3:
+        for name in ("transactionHash", "blockNumber", "blockHash", "logIndex"):
+            told[3][name] = told[2][name]
+        told[3]["logIndex"] = "0x1"
+
+
+def _another_limit(answer: Any) -> None:
+    for log in answer["result"]:
+        if log["topics"][0] == "0x" + MOOT.topics["Granted"].hex():
+            log["data"] = log["data"].replace(f"{2_500_000:064x}", "0" * 64)
+
+
+@pytest.mark.parametrize("lie", [_make_up_grant, _another_limit])
+def test_over_a_node_a_grant_that_its_member_did_not_sign_is_found(
+    made: handmade.HandMade, monkeypatch: pytest.MonkeyPatch, lie: Callable[[Any], None]
+) -> None:
+    logs = jsonrpc._METHODS["eth_getLogs"]
+
+    def lying(*arguments: Any) -> Any:
+        answer = {"result": logs(*arguments)}
+        lie(answer)
+        return answer["result"]
+
+    monkeypatch.setattr(Node, "disable_nagle_algorithm", True)
+    with node(made.ledger) as server:
+        monkeypatch.setitem(jsonrpc._METHODS, "eth_getLogs", lying)
+        with pytest.raises(IntegrityError, match=r"task 1: the grant of dora \(block .*is not what its member signed"):
+            verify(f"http://127.0.0.1:{server.server_port}", made.moot().address, [made.homes[0].blobs])
+
+
+def test_a_transaction_is_signed_by_whom_its_signature_says_and_by_nobody_the_node_names() -> None:
+    from eth_account import Account
+
+    key = "0x" + "11" * 32
+    common = {"nonce": 3, "gas": 21_000, "to": "0x" + "22" * 20, "value": 0, "data": "0xabcd", "chainId": 5}
+    kinds: list[dict[str, Any]] = [
+        {**common, "gasPrice": 7},
+        {
+            **common,
+            "gasPrice": 7,
+            "type": 1,
+            "accessList": [{"address": "0x" + "33" * 20, "storageKeys": ["0x" + "44" * 32]}],
+        },
+        {**common, "maxFeePerGas": 9, "maxPriorityFeePerGas": 1, "type": 2},
+    ]
+    for kind in kinds:
+        signed = Account.sign_transaction(kind, key)
+        told: dict[str, Any] = {name: hex(value) for name, value in kind.items() if isinstance(value, int)}
+        told |= {"to": kind["to"], "input": kind["data"], "accessList": kind.get("accessList", [])}
+        told |= {"v": hex(signed.v), "r": hex(signed.r), "s": hex(signed.s), "from": "0x" + "99" * 20}
+        call = signed_call(told, bytes(signed.hash), 5)
+        assert call == (Account.from_key(key).address, "0x" + "22" * 20, b"\xab\xcd")
+        for change in ({"input": "0xabce"}, {"nonce": "0x4"}, {"r": "0x1"}):
+            with pytest.raises(IntegrityError, match="the node tells is another transaction"):
+                signed_call({**told, **change}, bytes(signed.hash), 5)
+        with pytest.raises(IntegrityError, match=r"another (chain|transaction)"):
+            signed_call(told, bytes(signed.hash), 6)
+        with pytest.raises(IntegrityError, match="the node does not have it"):
+            signed_call(None, bytes(signed.hash), 5)
+        with pytest.raises(IntegrityError, match="cannot be read"):
+            signed_call({**told, "type": "0x3"}, bytes(signed.hash), 5)
 
 
 # ---- what is exported ------------------------------------------------------------------------------------------------

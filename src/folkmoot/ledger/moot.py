@@ -36,6 +36,7 @@ from folkmoot.ledger.records import (
 from folkmoot.ledger.signer import Keyed
 from folkmoot.ledger.statements import Domain
 from folkmoot.ledger.transact import Sender
+from folkmoot.ledger.witness import Call, signed_call
 
 if TYPE_CHECKING:
     from web3 import Web3
@@ -135,6 +136,14 @@ class Moot:
     def block_time(self, number: int) -> int:
         """The time of a block, in seconds."""
         return self._chain.block_time(number)
+
+    def signed_call(self, transaction: bytes) -> Call:
+        """What a transaction (its hash, 32 bytes) asked for, and who signed it, whatever the node says.
+
+        Raises ``IntegrityError`` when the node tells another one.
+        """
+        told = self._chain.rpc("eth_getTransactionByHash", "0x" + transaction.hex())
+        return signed_call(told, transaction, self._chain.id)
 
     # ---- members -------------------------------------------------------------------------------------------
 

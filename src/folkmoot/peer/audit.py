@@ -43,9 +43,11 @@ def audit(
     """The report on all of a moot, or on one ``task``. ``replayed`` is what came of a replay, ``own`` what a peer's own
     folder adds (``ownbook.own_record``).
 
-    Raises ``IntegrityError`` where the ledger's entries do not follow from each other.
+    Raises ``IntegrityError`` where the ledger's entries do not follow from each other, or a node tells of a grant that
+    its member did not sign.
     """
     register, moot = sources.register, sources.moot
+    list(sources.unsigned_grants())
     if task is not None and task not in register.tasks:
         raise LocalError(f"the moot has no task {task}")
     about = moot.about()

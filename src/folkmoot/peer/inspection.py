@@ -52,6 +52,7 @@ def inspect(folder: Path, sources: Sources | None = None, replayed: VerifyReport
             f"whose key {told.signer.endpoint[:12]} is, and whether those rounds took place, only the ledger tells"
         )
         return report
+    report.notes += sources.unsigned_grants()
     _check_signer(told, sources)
     found = _found(said, sources, report)
     for place, one, two in _differences(said, found):

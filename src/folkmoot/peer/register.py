@@ -28,6 +28,8 @@ class Consent:
     member: int
     dataset: int
     granted: Entry
+    main: str = ""
+    """The account that could give it: the member's main one at that moment."""
     ended: Entry | None = None
     how: str = ""
     """``revoked``, ``lapsed``, ``expelled`` or ``removed``; empty while nothing has ended it."""
@@ -154,7 +156,8 @@ class Register:
         if course.barred >> member & 1 or not self.living >> member & 1:
             raise IntegrityError(f"{where} was given by a member that could give none")
         self._live[entry["task"], member] = len(self.consents)
-        self.consents.append(Consent(entry["task"], member, entry["dataset"], entry))
+        main = self.accounts[member][1]
+        self.consents.append(Consent(entry["task"], member, entry["dataset"], entry, main))
         self._start(course, entry.time)
 
     def _revoked(self, entry: Entry, beside: Sequence[Entry]) -> None:

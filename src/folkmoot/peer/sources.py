@@ -13,6 +13,7 @@ from pathlib import Path
 from folkmoot.digest import Hash
 from folkmoot.errors import ChainError, IntegrityError, LocalError, StoreError
 from folkmoot.ledger import Chain, Moot, open_chain, verify_chain
+from folkmoot.ledger.abi import MOOT
 from folkmoot.ledger.chronicle import Entry, entries
 from folkmoot.peer.register import Register
 from folkmoot.store import Store
@@ -41,6 +42,23 @@ class Sources:
         """What stands after all of it. Raises ``IntegrityError`` naming the first thing that does not hold."""
         return Register.of(self.history)
 
+    def unsigned_grants(self) -> Iterator[str]:
+        """Hold each grant that a node tells of against the signature under its transaction; what could not be told.
+
+        Raises ``IntegrityError`` naming a grant that its member did not sign. A chain that was replayed here needs none
+        of this.
+        """
+        if self.moot.embedded:
+            return
+        for consent in self.register.consents:
+            entry, name = consent.granted, self.register.name(consent.member)
+            where = f"task {consent.task}: the grant of {name} (block {entry.block})"
+            call = self.moot.signed_call(entry.transaction)
+            if call.to != self.moot.address:
+                yield f"{where} was given by way of another contract, whose signatures are not checked here"
+            elif call.sender != consent.main or call.data[:132] != _granting(entry):
+                raise IntegrityError(f"{where} is not what its member signed in {entry.transaction.hex()[:12]}")
+
     def find(self, name: Hash) -> Store | None:
         """The store that has a blob, if one has."""
         return next((store for store in self.stores if store.has(name)), None)
@@ -54,6 +72,13 @@ class Sources:
             return store.get(name)
         except StoreError as error:
             raise IntegrityError(f"{what}: {error}") from None
+
+
+def _granting(entry: Entry) -> bytes:
+    """How the call begins that makes this entry: task, dataset, limit, until; the last argument is a number of rounds,
+    and which round is the last follows from when it is given."""
+    fields = [entry[name] for name in ("task", "dataset", "limit", "until")]
+    return MOOT.call("grant", *fields, 0)[:132]
 
 
 @contextmanager

@@ -102,6 +102,7 @@ def replay(sources: Sources, *, progress: Callable[[int, int], None] | None = No
     for member in members.values():
         if not check_binding(member):
             report.notes.append(f"member {member.name} has not bound its network key to its account")
+    report.notes += sources.unsigned_grants()
     for record in moot.tasks():
         course = register.tasks.get(record.id)
         if course is None and sources.upto is not None:
