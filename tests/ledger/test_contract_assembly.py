@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 from contracts import Chain, Refused, refused
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from moot_world import FRESH, RULES, World, account, bits
 
 from folkmoot.ledger import statements
@@ -165,6 +167,29 @@ def test_a_rekeyed_or_delegating_member_keeps_one_vote():
         world.call("vote", FRESH, moved, 1)
     with refused("not a member"):
         world.call("vote", 2, moved, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_motion_passes_exactly_when_its_ayes_outweigh_its_share_of_all_living_weight(data):
+    n = data.draw(st.integers(1, 9), "members")
+    ordinary = data.draw(st.integers(50, 99), "percent")
+    world = World(n, rules=(50, 50, WINDOW))
+    weights = data.draw(st.lists(st.integers(0, 4) | st.just(1_000_000), min_size=n, max_size=n), "weights")
+    weights[0] = max(weights[0], 1)
+    gone = data.draw(st.sets(st.integers(1, n - 1)) if n > 1 else st.just(set()), "gone")
+    moved = world.move(Kind.BOUND, 1, 0, mover=n - 1)
+    ayes = {n - 1} | data.draw(st.sets(st.integers(0, n - 1)), "ayes")
+    for voter in range(n - 1):
+        world.call("vote", voter, moved, int(voter in ayes))
+    for member, weight in enumerate(weights):
+        world.decide(Kind.WEIGH, member, weight)
+    for member in sorted(gone):
+        world.remove(member)
+    world.decide(Kind.RULES, ordinary, 99, WINDOW)
+    living = set(range(n)) - gone
+    passes = 100 * sum(weights[m] for m in ayes & living) > ordinary * sum(weights[m] for m in living)
+    assert motion(world, moved).passed == int(passes)
 
 
 def test_votes_weigh_what_a_motion_has_made_of_them():
