@@ -83,6 +83,11 @@ class Purse:
         """Where splits count."""
         return Domain(self._chain.id, self.address)
 
+    @property
+    def epoch(self) -> int:
+        """How often the chain took back what was read, as ``Chain.epoch``."""
+        return self._chain.epoch
+
     @cached_property
     def points(self) -> str:
         """Address of the moot's own points."""

@@ -6,14 +6,11 @@ import asyncio
 from dataclasses import replace
 
 from folkmoot.ledger.purse import Pot, Purse
-from folkmoot.ledger.records import Final, Phase, RoundView, TaskRecord
+from folkmoot.ledger.records import Final, Phase, TaskRecord
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.season import begins, due
 
 __all__ = ["Bounty"]
-
-REORG = 64
-"""Blocks that are looked at again, for others may stand in their place."""
 
 
 class Bounty:
@@ -27,6 +24,8 @@ class Bounty:
         self.final = 0
         """How many rounds are final."""
         self.done = False
+        self.epoch = 0
+        """Another one since the chain has taken back what was read."""
         self._record = record
         self._peer = peer
         self._purse: Purse | None = None
@@ -66,13 +65,16 @@ class Bounty:
             self._purse = await read(lambda: moot.purse)
             self._scanned = (await read(moot.about)).born
         head = await read(moot.head)
+        if self._purse.epoch != self.epoch:
+            self.epoch, self._scanned = self._purse.epoch, (await read(moot.about)).born
+            self._tokens, self.finals, self._head = {}, {}, -1
         if head == self._head:
             return
         await self._find_tokens(head)
         self.pots = [await read(self.purse.pot, task, token) for token in self._tokens]
         if self.pots:
             view = await read(moot.round_view, task)
-            await self._read_rounds(view, min(begins(max(pot.last, 1)) for pot in self.pots))
+            await self._read_rounds(min(begins(max(pot.last, 1)) for pot in self.pots))
             self.final = max(self.finals, default=0)
             self.done = view.phase is Phase.DONE and view.round == self.final
         self._head = head
@@ -84,16 +86,12 @@ class Bounty:
         for token, accounts in funders.items():
             if accounts & ours:
                 self._tokens.setdefault(token)
-        self._scanned = max(self._scanned, head - REORG)
+        self._scanned = head
 
-    async def _read_rounds(self, view: RoundView, first: int) -> None:
+    async def _read_rounds(self, first: int) -> None:
         """Have the rounds from the one before ``first`` on."""
-        low, last = max(first - 1, 1), max(self.finals, default=0)
-        start = last + 1 if last and min(self.finals) <= low else low
+        low = max(first - 1, 1)
+        start = max(self.finals) + 1 if self.finals and min(self.finals) <= low else low
         found = await self._peer.ledger(self._peer.moot.finals, self._record.id, start)
-        if start > low and (found[0].parent if found else view.parent) != self.finals[last].model:
-            found = await self._peer.ledger(self._peer.moot.finals, self._record.id, low)
-            self.finals.clear()  # the chain took blocks back
-        self.finals.update((final.round, replace(final, signatures=())) for final in found)
-        for round in [round for round in self.finals if round < low]:
-            del self.finals[round]
+        kept = {round: final for round, final in self.finals.items() if low <= round < start}
+        self.finals = kept | {final.round: replace(final, signatures=()) for final in found}

@@ -43,6 +43,8 @@ class Paying:
         self._bounty = bounty
         self._made: dict[tuple[int, int], tuple[object, tuple[int, ...]]] = {}
         """For first and last round what a split was made of, and the split."""
+        self._heard: dict[tuple[int, int], dict[int, bytes]] = {}
+        """What was shown in time, by the season's last round and the chain's epoch."""
         self._rested = 0.0
 
     async def settle(self, first: int, last: int, tokens: Sequence[str]) -> None:
@@ -54,10 +56,12 @@ class Paying:
             return
         self._rested = time.monotonic() + PAUSE * self._peer.timing.stagger
         signatures = await self._gather(first, last, split, living)
-        if len(signatures) < quorum(len(living)):
-            told = f"task {self._record.id}: {len(signatures)} of {quorum(len(living))} members agree on its bounty"
+        need = quorum(len(living))
+        if len(signatures) < need:
+            told = f"{len(signatures)} of at least {need} members sign the split of the bounty"
             self._peer.log("waits", task=self._record.id, reason=told)
             return
+        signatures = dict(sorted(signatures.items())[:need])
         for token in tokens:
             try:
                 await self._peer.post(self._bounty.purse.settle, self._record.id, token, last, split, signatures)
@@ -65,6 +69,19 @@ class Paying:
                 self._peer.log("refused", task=self._record.id, call="settle", reason=str(refusal))  # another was first
             else:
                 self._peer.log("settled", task=self._record.id, token=token, first=first, last=last)
+
+    async def compare(self) -> None:
+        """Complain where a pot was split otherwise than this peer made it."""
+        settled = {pot.last for pot in self._bounty.pots}
+        for first, last in [span for span in self._made if span[1] in settled and span not in self._bounty.due()]:
+            _, split = self._made.pop((first, last))
+            block = self._bounty.finals[last].block
+            for paid in await self._peer.ledger(self._bounty.purse.settlements, self._record.id, block):
+                if (paid.first, paid.last) == (first, last) and paid.weights != split:
+                    told = (
+                        f"the bounty of task {paid.task}, rounds {first} to {last}, was split otherwise than it is due"
+                    )
+                    self._peer.complain(told, task=paid.task)
 
     async def sign(self, message: Split) -> Message:
         """The signature under a split that is due and is what this peer makes of the ledger itself."""
@@ -106,7 +123,10 @@ class Paying:
         end = until + self._record.exchange_seconds
         if not until or self._peer.now() < end + (MARGIN if self._peer.moot.embedded else 0.0):
             return None
-        return await read(purse.unsealed, task, last, self._bounty.finals[last].block, end)
+        place = (last, self._bounty.epoch)
+        if place not in self._heard:
+            self._heard[place] = await read(purse.unsealed, task, last, self._bounty.finals[last].block, end)
+        return self._heard[place]
 
     # ---- signatures --------------------------------------------------------------------------------------------
 
@@ -126,7 +146,7 @@ class Paying:
                     raise IntegrityError(f"the signature is not member {to}'s")
                 return reply.signature
             reason = reply.reason if isinstance(reply, Unavailable) else "that is no answer"
-            self._peer.log("not agreed", task=self._record.id, with_member=to, reason=reason)
+            self._peer.log("not agreed", task=self._record.id, with_member=to, error=reason)
         except FolkmootError as error:
             self._peer.log("not agreed", task=self._record.id, with_member=to, error=str(error))
         return None

@@ -58,8 +58,8 @@ class Rewarding:
         """Whether a scoring took so long that none may come between rounds."""
         self._seen: dict[int, float] = {}
         """When this peer saw that a season's scores are due, by its last round."""
-        self._said: set[tuple[str, int]] = set()
-        """What stands on the ledger for good: ``("seal", last)``, ``("unseal", last)``."""
+        self._said: set[tuple[str, int, int]] = set()
+        """What stands on the ledger, ``"seal"`` or ``"unseal"``, by the season's last round and the chain's epoch."""
 
     async def step(self) -> None:
         """Do what is to be done now; called again and again, at any time."""
@@ -72,6 +72,7 @@ class Rewarding:
 
     async def _take_further(self) -> None:
         await self._bounty.look()
+        await self._paying.compare()
         if not self._bounty.open:
             return
         due = self._bounty.due()
@@ -91,9 +92,9 @@ class Rewarding:
     async def _score(self) -> None:
         """Score rounds, the newest first, for as long as that is no hindrance and no word is due."""
         worked = False
-        while (final := next(self._unscored(), None)) is not None and self._may_score():
+        while self._may_score() and (final := next(self._unscored(), None)) is not None:
             path = await self._path()
-            if path is None or any(self._hurried(last) for _, last in self._bounty.due()):
+            if path is None or any(map(self._pressing, self._untold())):
                 break
             await self._appraise(final, path)
             worked = True
@@ -109,14 +110,17 @@ class Rewarding:
     def _unscored(self) -> Iterator[Final]:
         """The rounds of the season under way, and of those whose scores are due, that are not scored and can be."""
         bounty, now = self._bounty, time.monotonic()
-        lasts = {last for _, last in bounty.due()} | ({bounty.final} if bounty.final and not bounty.done else set())
-        for last in sorted(lasts, reverse=True):
+        for last in sorted({*self._untold(), *([] if bounty.done else [bounty.final])} - {0}, reverse=True):
             scored = self._peer.journal.scored(self._record.id, begins(last), last)
             for round in range(last, begins(last) - 1, -1):
                 final = bounty.finals[round]
                 known = round in scored and scored[round][0] == final.inputs
                 if not known and now >= self._again.get(round, 0.0) and self._groups(final):
                     yield final
+
+    def _untold(self) -> set[int]:
+        """The last rounds of the seasons that are due and whose scores this peer has not sealed."""
+        return {last for _, last in self._bounty.due() if ("seal", last, self._bounty.epoch) not in self._said}
 
     def _groups(self, final: Final) -> tuple[tuple[int, ...], ...]:
         return groups_of(self._policy, final, beacon_of(self._bounty.finals, final.round))
@@ -179,35 +183,39 @@ class Rewarding:
         """Seal the scores of the season that ends with ``last``, or show what was sealed, when it is time to."""
         purse, window = self._bounty.purse, self._record.exchange_seconds
         until = await self._peer.ledger(purse.sealing, self._record.id, last)
-        self._seen.setdefault(last, time.monotonic())
         now = self._peer.now()
         if not until or now < until:
             await self._seal(last, begun=until > 0)
         elif now < until + window:
             await self._unseal(last)
 
-    def _hurried(self, last: int) -> bool:
-        """Whether scores must be sealed now, complete or not: half of the window is over."""
-        return time.monotonic() > self._seen.setdefault(last, time.monotonic()) + self._record.exchange_seconds / 2
+    def _waited(self, last: int) -> float:
+        """How many windows have gone by since this peer saw that a season's scores are due."""
+        now = time.monotonic()
+        return (now - self._seen.setdefault(last, now)) / self._record.exchange_seconds
+
+    def _pressing(self, last: int) -> bool:
+        """Whether scores must be sealed now, complete or not."""
+        return 0.5 < self._waited(last) < 2.0
 
     async def _seal(self, last: int, *, begun: bool) -> None:
         task, journal = self._record.id, self._peer.journal
-        if ("seal", last) in self._said or await self._stands(last, "seal"):
+        if await self._stands(last, "seal"):
             return
         mine = journal.sealed(task, last)
         if mine is None:
             willing = await self._path() is not None
-            if willing and not self._hurried(last) and next(self._unscored(), None) is not None:
+            waited = self._waited(last)
+            if willing and waited < 0.5 and next(self._unscored(), None) is not None:
                 return
             vectors = self._vectors(last) if willing else {}
             # who has nothing to tell begins only where nobody else does: somebody has to, for the pot to be split
-            patient = time.monotonic() < self._seen[last] + self._record.exchange_seconds
-            if not vectors and (begun or patient):
+            if not vectors and (begun or waited < 1.0):
                 return
             mine = secrets.token_bytes(32), encode_told(vectors)
             journal.seal(task, last, *mine)
         if await self._post(self._bounty.purse.seal, task, last, seal_of(self._peer.index, *mine)):
-            self._said.add(("seal", last))
+            self._said.add(("seal", last, self._bounty.epoch))
             self._peer.log("sealed scores", task=task, last=last, bytes=len(mine[1]))
 
     def _vectors(self, last: int) -> dict[int, tuple[int, ...]]:
@@ -226,21 +234,21 @@ class Rewarding:
 
     async def _unseal(self, last: int) -> None:
         mine = self._peer.journal.sealed(self._record.id, last)
-        if mine is None or ("unseal", last) in self._said:
+        if mine is None or await self._stands(last, "unseal") or not await self._stands(last, "seal"):
             return
-        if await self._stands(last, "unseal") or not await self._stands(last, "seal"):
-            self._said.add(("unseal", last))
-        elif await self._post(self._bounty.purse.unseal, self._record.id, last, *mine):
-            self._said.add(("unseal", last))
+        if await self._post(self._bounty.purse.unseal, self._record.id, last, *mine):
+            self._said.add(("unseal", last, self._bounty.epoch))
             self._peer.log("showed scores", task=self._record.id, last=last)
 
     async def _stands(self, last: int, what: str) -> bool:
         """Whether this peer's own word is on the ledger."""
-        read = self._bounty.purse.seals if what == "seal" else self._bounty.purse.unsealed
-        found = await self._peer.ledger(read, self._record.id, last, self._bounty.finals[last].block)
-        if self._peer.index in found:
-            self._said.add((what, last))
-        return self._peer.index in found
+        place = (what, last, self._bounty.epoch)
+        if place not in self._said:
+            read = self._bounty.purse.seals if what == "seal" else self._bounty.purse.unsealed
+            found = await self._peer.ledger(read, self._record.id, last, self._bounty.finals[last].block)
+            if self._peer.index in found:
+                self._said.add(place)
+        return place in self._said
 
     async def _post(self, call: Callable[..., None], *arguments: object) -> bool:
         try:
