@@ -18,7 +18,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import folkmoot
 from folkmoot.errors import DataError, LocalError
 from folkmoot.peer.home import Config
 from folkmoot.peer.seccomp import filter_program
@@ -216,7 +215,7 @@ def environment() -> dict[str, str]:
 
 
 def _package() -> Path:
-    return Path(folkmoot.__file__).parent.absolute()
+    return Path(__file__).absolute().parents[1]
 
 
 def _given(variable: str) -> list[str]:
