@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from importlib.resources import files
@@ -48,10 +48,10 @@ class Log(NamedTuple):
 
 
 class Artefact:
-    """One contract of the package, encoded and decoded by a general library."""
+    """One compiled contract, encoded and decoded by a general library."""
 
-    def __init__(self, name: str) -> None:
-        made = json.loads(files("folkmoot.ledger").joinpath(f"{name}.json").read_text())
+    def __init__(self, made: Mapping[str, Any]) -> None:
+        """``made`` has the ``abi`` and the ``bytecode``."""
         self.creation = bytes.fromhex(made["bytecode"][2:])
         self.entries: list[dict[str, Any]] = made["abi"]
         self.functions = {e["name"]: e for e in self.entries if e["type"] == "function"}
@@ -90,7 +90,8 @@ class Artefact:
 
 @cache
 def artefact(name: str) -> Artefact:
-    return Artefact(name)
+    """A contract of the package."""
+    return Artefact(json.loads(files("folkmoot.ledger").joinpath(f"{name}.json").read_text()))
 
 
 def kind(item: dict[str, Any]) -> str:
@@ -129,9 +130,9 @@ class Chain:
         self.logs: list[Log] = []
         """What the last transaction gave out."""
 
-    def deploy(self, sender: str, name: str, *arguments: Any) -> str:
+    def deploy(self, sender: str, what: str | Artefact, *arguments: Any) -> str:
         self._next_block()
-        made = artefact(name)
+        made = artefact(what) if isinstance(what, str) else what
         with self._reasons():
             address = checksum_address(self._evm.deploy(sender, made.deployment(*arguments), gas=GAS))
         self.contracts[address] = made
