@@ -712,4 +712,40 @@ DEFENCES = [
             "ledger/test_contract_members.py::test_each_elder_of_a_moot_that_is_continued_joins_once_with_its_own_key",
         ),
     ),
+    # ---- a task that does without a member, and consent looked at afterwards --------------------------------------
+    Defence(
+        "nobody attests to whom a task does without",
+        ROUND + "machine.py",
+        "wanted = view.committed & ~self._without",
+        "wanted = view.committed",
+        ("peer/test_unlearn.py::test_no_round_counts_the_member_though_its_grant_is_live_and_it_committed",),
+    ),
+    Defence(
+        "a start is the model that it says",
+        PEER + "unlearn.py",
+        "if pin.state != model or record.genesis != model:",
+        "if False:",
+        ("peer/test_unlearn.py::test_a_start_that_is_not_the_model_or_the_code_it_says_is_refused",),
+    ),
+    Defence(
+        "a commit counts under a live grant",
+        PEER + "register.py",
+        "return self.granted.place < commit.place < end and in_time",
+        "return True",
+        ("peer/test_lineage.py::test_a_commit_counted_without_a_live_grant_is_named_by_round_and_member",),
+    ),
+    Defence(
+        "a grant is its member's own over a node",
+        PEER + "sources.py",
+        "elif call.sender != consent.main or call.data[:132] != _granting(entry):",
+        "elif False:",
+        ("peer/test_lineage.py::test_over_a_node_a_grant_that_its_member_did_not_sign_is_found",),
+    ),
+    Defence(
+        "an exported statement is signed by a member",
+        PEER + "inspection.py",
+        "if said in known and signer.name == sources.register.name(signer.member):",
+        "if True:",
+        ("peer/test_lineage.py::test_an_export_of_another_moot_is_not_held_against_this_one",),
+    ),
 ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from folkmoot.errors import IntegrityError
 from folkmoot.ledger.chronicle import Entry, Place, names_in
-from folkmoot.ledger.records import Standing, members_of
+from folkmoot.ledger.records import Standing, members_of, quorum
 
 __all__ = ["Consent", "Register", "consents"]
 
@@ -176,6 +176,10 @@ class Register:
         del self._live[task, member]
 
     def _expelled(self, entry: Entry, beside: Sequence[Entry]) -> None:
+        signers = entry["signers"]
+        if signers & ~self.living or signers.bit_count() < quorum(self.living.bit_count()):
+            who = self.name(entry["member"])
+            raise IntegrityError(f"task {entry.task}: {who} was expelled by fewer than a quorum (block {entry.block})")
         self._course(entry).barred |= 1 << entry["member"]
 
     # ---- rounds ------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ parent. The first thing that does not hold is named.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from folkmoot.digest import Hash, blob_hash
 from folkmoot.errors import IntegrityError, TaskError
 from folkmoot.ledger import statements
-from folkmoot.ledger.chronicle import Entry
 from folkmoot.ledger.records import Final, Member, TaskRecord, members_of, quorum
-from folkmoot.peer import evidence, unlearn
+from folkmoot.peer import unlearn
+from folkmoot.peer.facts import Accounts, LedgerFacts, check_expulsion
 from folkmoot.peer.identity import check_binding
 from folkmoot.peer.settlements import check_settlements
 from folkmoot.peer.sources import Sources, opened
@@ -152,47 +152,6 @@ class _Round:
         return make_plan(members, final.parent, final.attempt, self.task.policy, dealt=dealt, beacon=self.beacon)
 
 
-class _Accounts:
-    """Whose signature counted as which member's, and when: accounts change by delegation and by vote."""
-
-    def __init__(self, history: Sequence[Entry]) -> None:
-        self._log: dict[int, list[Entry]] = {}
-        for entry in history:
-            if entry.kind == "Seated":
-                self._log.setdefault(entry["member"], []).append(entry)
-
-    def ever(self, member: int) -> frozenset[str]:
-        return frozenset(seated["account"] for seated in self._log.get(member, ()))
-
-    def at(self, member: int, block: int) -> frozenset[str]:
-        """Those in use at a block; where one changed in that block itself, either."""
-        log = self._log.get(member, [])
-        before = [seated["account"] for seated in log if seated.block < block][-1:]
-        return frozenset(before + [seated["account"] for seated in log if seated.block == block])
-
-
-@dataclass(frozen=True)
-class _Record:
-    """What evidence is held against: the ledger, as it was replayed."""
-
-    domain: statements.Domain
-    members: Mapping[int, Member]
-    keys: _Accounts
-    commits: Mapping[tuple[Key, int], bytes]
-    plans: Mapping[Key, tuple[Place, Plan]]
-
-    def accounts(self, member: int) -> frozenset[str]:
-        if member not in self.members:
-            raise IntegrityError(f"there is no member {member}")
-        return self.keys.ever(member)
-
-    def commit(self, key: Key, member: int) -> bytes | None:
-        return self.commits.get((key, member))
-
-    def plan(self, key: Key) -> tuple[Place, Plan] | None:
-        return self.plans.get(key)
-
-
 class _TaskReplay:
     """The replay of one task's rounds."""
 
@@ -204,7 +163,7 @@ class _TaskReplay:
         self._plans: dict[Key, tuple[Place, Plan]] = {}
         self._record = record
         self._members = members
-        self._accounts = _Accounts(sources.history)
+        self._accounts = Accounts(sources.history)
         self._commits = {(Key(c.task, c.round, c.attempt), c.member): c.hash for c in moot.commits_log(record.id)}
         self._report = report
         self._without = 0
@@ -376,25 +335,11 @@ class _TaskReplay:
 
     def check_expulsions(self) -> None:
         """Hold the evidence against each member that was barred from the task against the ledger."""
-        expulsions = self._moot.expulsions(self._record.id)
-        facts = _Record(self._domain, self._members, self._accounts, self._commits, self._plans)
-        for expulsion in expulsions:
+        facts = LedgerFacts(self._domain, self._members, self._accounts, self._commits, self._plans)
+        for expulsion in self._moot.expulsions(self._record.id):
             where = f"task {expulsion.task}, the expulsion of {self._members[expulsion.member].name}"
-            digest = statements.expulsion_digest(self._domain, expulsion.task, expulsion.member, expulsion.evidence)
-            signers = members_of(expulsion.signers)
-            if len(signers) != len(expulsion.signatures) or any(m not in self._members for m in signers):
-                raise IntegrityError(f"{where}: its signatures are not as many as its signers")
-            for member, signature in zip(signers, expulsion.signatures, strict=True):
-                if statements.recover(digest, signature) not in self._accounts.at(member, expulsion.block):
-                    raise IntegrityError(f"{where}: the signature of {self._members[member].name} does not hold")
             with _named(where):
-                found = evidence.decode(self._get(expulsion.evidence, f"{where}: the evidence"))
-                if (found.task, found.member) != (expulsion.task, expulsion.member):
-                    raise IntegrityError("the evidence is against another member, or of another task")
-                if not isinstance(found, evidence.FalseReveal) and found.key not in self._plans:
-                    self._report.notes.append(
-                        f"{where}: its attempt came to nothing, so the evidence cannot be checked"
-                    )
-                else:
-                    evidence.convicts(found, facts)
+                if not check_expulsion(expulsion, facts, self._get(expulsion.evidence, f"{where}: the evidence")):
+                    note = f"{where}: its attempt came to nothing, so the evidence cannot be checked"
+                    self._report.notes.append(note)
             self._report.expelled += 1
