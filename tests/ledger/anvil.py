@@ -108,11 +108,11 @@ def anvil(
     block_time: float | None = None,
     base_fee: int | None = None,
 ) -> Iterator[Anvil]:
-    """A node with a chain of its own. Blocks are made on ``Anvil.mine``; with ``mining`` also for every transaction,
-    or every ``block_time`` seconds. ``base_fee`` in wei; 0 makes gas free."""
+    """A node with a chain of its own. Blocks are made on ``Anvil.mine``; with ``mining`` for every transaction; and
+    every ``block_time`` seconds. ``base_fee`` in wei; 0 makes gas free."""
     options = ["--port", "0", "--chain-id", str(chain_id), "--hardfork", hardfork, "--accounts", "1"]
     if block_time is not None:
-        options += ["--block-time", str(block_time)]
+        options += ["--block-time", str(block_time), *(["--mixed-mining"] if mining else [])]
     elif not mining:
         options += ["--no-mining"]
     if base_fee is not None:

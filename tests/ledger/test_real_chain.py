@@ -6,10 +6,11 @@ from pathlib import Path
 
 import faulty_rpc
 import pytest
-from real_chain import ANNA, ID, MARKED, Aside, Contract, Two, mark, mine_until, until, urls
+from anvil import Anvil
+from real_chain import ANNA, BERT, ID, MARKED, Aside, Contract, Two, mark, mine_until, until, urls
 
 from folkmoot.errors import ChainError, LedgerRefused
-from folkmoot.ledger import create_chain, open_chain
+from folkmoot.ledger import JoinFields, Moot, create_chain, open_chain
 from folkmoot.ledger.chain import Reorganised
 from folkmoot.ledger.transact import Sender
 
@@ -179,3 +180,28 @@ def test_an_embedded_chain_of_another_id_is_refused(tmp_path: Path) -> None:
     assert open_chain(str(tmp_path / "ledger"), chain_id=7).id == 7
     with pytest.raises(ChainError, match=r"is chain 7, and the moot's is 8 by config\.json"):
         open_chain(str(tmp_path / "ledger"), chain_id=8)
+
+
+# ---- the moot's client ----------------------------------------------------------------------------------------------
+
+
+def test_what_a_moots_client_remembers_does_not_survive_a_reorganisation(node: Anvil) -> None:
+    node.fund(ANNA.address)
+    node.automine()
+    chain = open_chain(node.url)
+    founder = JoinFields(name="anna", endpoint=b"\x01" * 32, exchange=b"\x02" * 32, binding=b"b" * 64, addresses=())
+
+    def found() -> Moot:
+        return Moot.deploy(chain, ANNA, name="a moot", seats=2, voucher=BERT.address, founder=founder)
+
+    moot = found()
+    born = moot.about().born
+    node.reorganise(node.head() - born + 1)  # nobody has founded anything
+    with pytest.raises(Reorganised):
+        moot.head()
+    node.mine(3)
+    again = found()
+    assert again.address == moot.address
+    assert moot.about() == again.about()
+    assert moot.about().born > born
+    assert moot.seats_log() == again.seats_log() != []
