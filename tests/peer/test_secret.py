@@ -80,7 +80,7 @@ def a_limit_is_reached(folder: Path) -> None:
     """Under noise for members, with a limit that pays for fewer rounds than are planned, a peer sits the rest out."""
     folder.mkdir()
     terms = {"secrecy": "sums", "clip": 40.0, "epsilon": 20.0, "rounds": 5, "start_members": 5, "min_members": 3}
-    source = rig.tiny_task(folder / "task.py", **terms, **WINDOWS)
+    source = rig.tiny_task(folder / "task.py", **terms, **WINDOWS | {"train_seconds": 10})
     with rig.moot(folder / "moot", NAMES) as moot:
         task = moot.offer(source, rig.tiny_data(folder, NAMES), grant=False)
         for name in NAMES:
