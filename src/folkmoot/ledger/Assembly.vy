@@ -106,6 +106,7 @@ NAME: immutable(String[64])
 SEATS: immutable(uint256)
 VOUCHER: immutable(address)
 HERITAGE: immutable(bytes32)
+ELDERS: immutable(bytes32)
 PURSE: immutable(address)
 
 _profiles: HashMap[uint256, Profile]
@@ -199,6 +200,8 @@ def __init__(
     SEATS = seats
     VOUCHER = voucher
     HERITAGE = heritage
+    # whoever joins can see whether anyone can come in besides, without a vote
+    ELDERS = keccak256(abi_encode(elders))
     PURSE = purse
     born: uint256 = 0
     assembly: address = empty(address)
@@ -480,12 +483,13 @@ def _set_rules(words: uint256[3]):
 
 @external
 @view
-def about() -> (address, String[64], uint256, address, bytes32, address):
+def about() -> (address, String[64], uint256, address, bytes32, address, bytes32):
     """
     @notice What was fixed when the moot was founded.
-    @return The contract of its work, its name, its seats, the founding voucher, its heritage, its purse.
+    @return The contract of its work, its name, its seats, the founding voucher, its heritage, its purse, and the
+            hash of the list of its elders, as the ABI encodes it.
     """
-    return MOOT, NAME, SEATS, VOUCHER, HERITAGE, PURSE
+    return MOOT, NAME, SEATS, VOUCHER, HERITAGE, PURSE, ELDERS
 
 
 @external

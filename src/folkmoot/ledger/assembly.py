@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 from folkmoot.errors import ChainError, LedgerRefused
+from folkmoot.keccak import keccak
 from folkmoot.ledger.address import checksum_address
 from folkmoot.ledger.chain import Chain, Log
+from folkmoot.ledger.codec import encode
 from folkmoot.ledger.interface import Interface, answer, hints, text, words
 from folkmoot.ledger.motions import Kind, Motion, Rules
 from folkmoot.ledger.pages import pages
@@ -15,13 +18,34 @@ from folkmoot.ledger.records import JoinFields, Member
 from folkmoot.ledger.statements import Domain, sign, voucher_digest
 from folkmoot.ledger.transact import Sender
 
-__all__ = ["ASSEMBLY", "Assembly", "join_arguments"]
+__all__ = ["ASSEMBLY", "Assembly", "Founding", "elders_hash", "join_arguments"]
 
 ASSEMBLY = Interface("Assembly")
 
 # strings are read as bytes: a member may have put anything there, and a strict decoder would refuse the whole page
 _MEMBER = "(address,address,bytes,bytes32,bytes32,bytes,bytes)[]"
 _MOTION = "(uint256,uint256,uint256,uint256,uint256,uint256,bytes32,uint256,uint256,uint256,uint256,uint256)[]"
+
+
+class Founding(NamedTuple):
+    """What was fixed when a moot was founded."""
+
+    moot: str
+    """Address of the contract of its work."""
+    name: str
+    seats: int
+    voucher: str
+    """Address of the founding voucher's key."""
+    heritage: bytes
+    """32 bytes: hash of the state of the moot that it continues; zeros for none."""
+    purse: str
+    elders: bytes
+    """32 bytes: ``elders_hash`` of the accounts of that moot's members, each of which can join by its own key."""
+
+
+def elders_hash(elders: Sequence[str]) -> bytes:
+    """32 bytes that stand for a list of accounts."""
+    return keccak(encode(["address[]"], [list(elders)]))
 
 
 class Assembly:
@@ -33,12 +57,11 @@ class Assembly:
         self._sender = sender
 
     @cached_property
-    def about(self) -> tuple[str, str, int, str, bytes, str]:
-        """What was fixed at the founding: moot's address, name, seats, voucher's address, heritage, purse's address."""
-        moot, name, seats, voucher, heritage, purse = answer(
-            ["address", "bytes", "uint256", "address", "bytes32", "address"], self._call("about")
-        )
-        return moot, text(name), seats, voucher, heritage, purse
+    def about(self) -> Founding:
+        """What was fixed at the founding."""
+        types = ["address", "bytes", "uint256", "address", "bytes32", "address", "bytes32"]
+        moot, name, seats, voucher, heritage, purse, elders = answer(types, self._call("about"))
+        return Founding(moot, text(name), seats, voucher, heritage, purse, elders)
 
     @property
     def domain(self) -> Domain:

@@ -69,6 +69,10 @@ class Interface:
         """
         return len(code) >= self.runtime_bytes and self.creation.find(code[: self.runtime_bytes]) >= 0
 
+    def fixed(self, code: bytes) -> bytes:
+        """What a deployment has fixed, of code found on a chain: the contract's immutable words."""
+        return code[self.runtime_bytes :]
+
 
 def _is(entry: Mapping[str, Any], kind: str) -> bool:
     return bool(entry["type"] == kind)

@@ -11,7 +11,7 @@ from folkmoot.errors import ChainError, LedgerRefused, LocalError
 from folkmoot.ledger import abi
 from folkmoot.ledger.abi import MOOT
 from folkmoot.ledger.address import checksum_address, created_address
-from folkmoot.ledger.assembly import ASSEMBLY, Assembly, join_arguments
+from folkmoot.ledger.assembly import ASSEMBLY, Assembly, elders_hash, join_arguments
 from folkmoot.ledger.chain import Chain, Log, Placed
 from folkmoot.ledger.interface import word, words
 from folkmoot.ledger.motions import Rules
@@ -159,10 +159,11 @@ class Moot:
     @cached_property
     def _founding(self) -> MootRecord:
         born, _ = words(self._call("about"), 2)
-        moot, name, seats, voucher, heritage, purse = self.assembly.about
-        if moot != self.address:
-            raise ChainError(f"the assembly of {self.address} says that it is another moot's, {moot}")
-        return MootRecord(name, seats, voucher, born, self.assembly.address, purse, heritage)
+        told = self.assembly.about
+        if told.moot != self.address:
+            raise ChainError(f"the assembly of {self.address} says that it is another moot's, {told.moot}")
+        at = (self.assembly.address, told.purse)
+        return MootRecord(told.name, told.seats, told.voucher, born, *at, told.heritage, told.elders)
 
     @cached_property
     def assembly(self) -> Assembly:
@@ -173,14 +174,15 @@ class Moot:
     @cached_property
     def purse(self) -> Purse:
         """The contract of its rewards."""
-        return Purse(self._chain, self.assembly.about[5], self._sender)
+        return Purse(self._chain, self.assembly.about.purse, self._sender)
 
     def check_code(self) -> None:
-        """Raise ``ChainError`` where a contract of the moot is not the one that this package was built with.
+        """Raise ``ChainError`` where a contract of the moot is not the one that this package was built with, where they
+        do not belong together, or where others can come in without a vote.
 
-        Whoever gives a ticket chooses the contract: one that looks like a moot could decide anything.
+        Whoever gives a ticket chooses the contracts: such as look like a moot could decide anything.
         """
-        purse = self.purse
+        purse, about = self.purse, self._about
         for contract, address in (
             (MOOT, self.address),
             (ASSEMBLY, self.assembly.address),
@@ -192,7 +194,11 @@ class Moot:
                     f"what stands at {address} is not the contract {contract.name} of this version; do not join: "
                     "ask who gave you the ticket which version of folkmoot founded the moot"
                 )
-        _ = self._about
+        fixed = POINTS.fixed(self._chain.code(purse.points))
+        if purse.belongs_to != (self.address, self.assembly.address) or fixed[-20:].hex() != purse.address[2:].lower():
+            raise ChainError(f"the purse {purse.address}, or its points, is another moot's; do not join")
+        if not any(about.heritage) and about.elders != elders_hash(()):
+            raise ChainError("this moot lets in others without a vote, and continues none that they could be of")
 
     def name(self) -> str:
         """What the moot is called."""

@@ -93,6 +93,12 @@ class Purse:
         """Address of the moot's own points."""
         return str(answer(["address"] * 3, self._call("about"))[2])
 
+    @property
+    def belongs_to(self) -> tuple[str, str]:
+        """Addresses of the contracts of a moot's work and of its members."""
+        moot, assembly, _ = answer(["address"] * 3, self._call("about"))
+        return moot, assembly
+
     # ---- pots ----------------------------------------------------------------------------------------------
 
     def pot(self, task: int, token: str) -> Pot:

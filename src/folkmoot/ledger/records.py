@@ -191,6 +191,8 @@ class MootRecord:
     """Address of the contract of its rewards."""
     heritage: bytes = bytes(32)
     """32 bytes: hash of the state of the moot that it continues; zeros for none."""
+    elders: bytes = bytes(32)
+    """32 bytes: ``assembly.elders_hash`` of the accounts that can join by their own keys."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from folkmoot.digest import Hash, blob_hash
 from folkmoot.errors import LocalError
 from folkmoot.ledger import Moot, chronicle
 from folkmoot.ledger.address import checksum_address
+from folkmoot.ledger.assembly import elders_hash
 from folkmoot.ledger.motions import Kind, Motion
 from folkmoot.ledger.statements import address_of
 from folkmoot.peer import governing
@@ -124,7 +125,11 @@ def check_successor(home: Home, motion: Motion) -> Account:
         raise LocalError(f"motion {motion.id}: the successor says that it continues another moot")
     if assembly.rules() != moot.assembly.rules():
         raise LocalError(f"motion {motion.id}: the successor passes motions by other rules")
-    inside = {m.main for m in successor.members()}
+    members = successor.members()
+    invited = [main for main in account.members if main != members[0].main]
+    if about.elders != elders_hash(invited):
+        raise LocalError(f"motion {motion.id}: the successor lets in others than the members of this moot")
+    inside = {m.main for m in members}
     outside = [who for who in account.members if who not in inside and not assembly.is_usable(who)]
     strangers = inside - account.members.keys()
     if outside or strangers or about.seats > 1:
