@@ -25,7 +25,7 @@ from folkmoot.task.policy import Policy
 
 __all__ = ["Paying"]
 
-TURN = 8
+TURN = 4
 """Each member in turn has so many of the peers' ``Timing.stagger`` to gather signatures and post."""
 PAUSE = 2
 """So many of them pass before it asks again."""

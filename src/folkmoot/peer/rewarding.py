@@ -54,12 +54,19 @@ class Rewarding:
         self._again: dict[int, float] = {}
         """For each round that could not be scored, when it may be tried again."""
         self._rested = 0.0
+        self._resting = False
+        """Whether the worker was let go, the task being done."""
         self._slow = False
         """Whether a scoring took so long that none may come between rounds."""
         self._seen: dict[int, float] = {}
         """When this peer saw that a season's scores are due, by its last round."""
         self._said: set[tuple[str, int, int]] = set()
         """What stands on the ledger, ``"seal"`` or ``"unseal"``, by the season's last round and the chain's epoch."""
+
+    @property
+    def scoring(self) -> bool:
+        """Whether rounds are scored here, so that the worker is wanted for a while after the last one."""
+        return self._bounty.open and self._compute.unscored is None and not self._resting
 
     async def step(self) -> None:
         """Do what is to be done now; called again and again, at any time."""
@@ -91,15 +98,14 @@ class Rewarding:
 
     async def _score(self) -> None:
         """Score rounds, the newest first, for as long as that is no hindrance and no word is due."""
-        worked = False
         while self._may_score() and (final := next(self._unscored(), None)) is not None:
             path = await self._path()
             if path is None or any(map(self._pressing, self._untold())):
                 break
             await self._appraise(final, path)
-            worked = True
             await self._bounty.look()
-        if worked and self._bounty.done:
+        if self._bounty.done and not self._resting:
+            self._resting = True
             await self._compute.rest()
 
     def _may_score(self) -> bool:

@@ -179,7 +179,7 @@ class TaskSession:
             finished, self._view = self.done, view
         self._show(view)
         self.feed(ev.LedgerSeen(view, self._peer.now(), self._willing))
-        if self.done and not finished:
+        if self.done and not finished and not self._rewarding.scoring:
             self.spawn(self._compute.rest())
 
     def tick(self) -> None:
