@@ -98,7 +98,7 @@ def ride() -> None:
 
 def endow(moot: rig.Rig, task: int, amount: int) -> None:
     """Points for the task, by vote."""
-    motion = governing.move(moot.client("anna"), Kind.ENDOW, task, amount)
+    motion = governing.move(moot.client(), Kind.ENDOW, task, amount)
     others = iter(moot.names[1:])
     while not motion.done:
         motion = governing.vote(moot.client(next(others)), motion.id)

@@ -32,16 +32,20 @@ def propose(
     """
     from folkmoot.peer.home import Home
     from folkmoot.peer.offering import propose as put_on_ledger
+    from folkmoot.reward.effects import unscored
 
     peer = Home.open(home)
     record, task = put_on_ledger(peer, path)
+    alike = unscored(task)
     promised = promises(task.policy, max(peer.moot().member_count(), record.start_members))
     if json:
-        show_json({**dataclasses.asdict(record), "promises": promised})
+        show_json({**dataclasses.asdict(record), "promises": promised, "unscored": alike})
         return
     print(f"task {record.id}: {task.name}, {record.rounds} rounds, bundle {record.bundle.hex()}")
     for sentence in promised:
         print(sentence)
+    if alike is not None:
+        print(f"A bounty would go to all who take part alike: {alike}")
     print(f"It starts with {record.start_members} grants. Next: folkmoot grant {record.id} DATASET")
 
 
