@@ -124,6 +124,14 @@ def test_daily_keys_are_put_into_use_and_taken_back(folkmoot: Folkmoot, homes: d
     assert neither.err == "folkmoot: name the folder of the daily keys, or give --back\n"
 
 
+def test_where_transactions_are_free_nobody_needs_a_sponsor(folkmoot: Folkmoot, homes: dict[str, Path]) -> None:
+    account = "0x" + "12" * 20
+    free = folkmoot("sponsor", account, "0.5", "--home", homes["ann"])
+    assert free.err == "folkmoot: this chain has no coins, and needs none\n"
+    for wrong in (("0x12", "1"), (account, "much"), (account, "-1"), (account, "nan")):
+        assert folkmoot("sponsor", "--home", homes["ann"], "--", *wrong).code == 1
+
+
 def test_a_moot_that_has_not_moved_cannot_be_followed(folkmoot: Folkmoot, homes: dict[str, Path]) -> None:
     refused = folkmoot("follow", "--home", homes["bob"])
     assert refused.err == "folkmoot: the moot has not moved; see folkmoot motions\n"

@@ -27,7 +27,7 @@ app = typer.Typer(
 
 _PANELS: dict[str, list[Callable[..., None]]] = {
     "See it": [demo.demo],
-    "Members": [members.new, members.join, members.invite, members.members],
+    "Members": [members.new, members.join, members.invite, members.members, members.sponsor],
     "Keys": [members.id_, members.backup, members.restore, members.delegate],
     "Data and tasks": [tasks.propose, tasks.tasks, tasks.review, tasks.grant, tasks.revoke, privacy.privacy],
     "Deciding together": [governing.motions, governing.vote, governing.enact, governing.follow],

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from folkmoot.ledger.records import Member
     from folkmoot.peer.ticket import Ticket
 
-__all__ = ["backup", "delegate", "id_", "invite", "join", "members", "new", "restore"]
+__all__ = ["backup", "delegate", "id_", "invite", "join", "members", "new", "restore", "sponsor"]
 
 NameOption = Annotated[str, typer.Option("--as", metavar="NAME", help="Your name in the moot, unique there.")]
 
@@ -178,6 +178,31 @@ def delegate(
         f"{daily.identity.account.address} is in daily use; run the peer from there: folkmoot run --home {daily.path}"
     )
     print(f"Keep {home} safe: it grants and votes, and takes the daily keys back")
+
+
+def sponsor(
+    account: Annotated[str, typer.Argument(help="Who gets them; join tells a newcomer without coins its account.")],
+    coins: Annotated[str, typer.Argument(help="How many of the chain's coins, like 0.05.")],
+    home: HomeOption = DEFAULT_HOME,
+) -> None:
+    """Give coins of your account's to a newcomer, for its first transactions, on a chain that charges for them.
+
+    A member that trains needs few: commits of all travel in one transaction, and any member posts what all have signed.
+    """
+    from decimal import Decimal, InvalidOperation
+
+    from folkmoot.errors import LocalError
+    from folkmoot.ledger.address import checksum_address
+    from folkmoot.peer.home import Home
+
+    try:
+        amount, receiver = int(Decimal(coins) * 10**18), checksum_address(account)
+    except (InvalidOperation, OverflowError, ValueError):
+        raise LocalError(f"{coins!r} coins for {account!r}: give an address, and a number like 0.05") from None
+    if not 0 < amount < 2**128:
+        raise LocalError(f"{coins} coins cannot be given: name a positive number")
+    Home.open(home).moot().sponsor(receiver, amount)
+    print(f"{receiver} has {coins} coins more")
 
 
 def backup(

@@ -44,6 +44,7 @@ class _Sent:
 
     to: str | None
     data: bytes
+    value: int
     gas: int
     nonce: int
     fees: Fees
@@ -85,13 +86,16 @@ class Delivery:
         self._open: set[int] = set()
         """Nonces of what is on its way."""
 
-    def deliver(self, to: str | None, data: bytes) -> str:
-        """Send, and wait until it is believed; the hash of the variant that stands. See ``Sender.send``."""
+    def deliver(self, to: str | None, data: bytes, value: int = 0) -> str:
+        """Send, and wait until it is believed; the hash of the variant that stands. ``value`` is what it gives away, in
+        wei. See ``Sender.send``."""
         call = {"from": self._address, "data": "0x" + data.hex()} | ({} if to is None else {"to": to})
+        if value:
+            call["value"] = hex(value)
         for _ in range(_TRIES):
             gas = self._dry_run(call)
             fees, waited = self._affordable()
-            sent = self._send(to, data, self._dry_run(call) if waited else gas, fees)
+            sent = self._send(to, data, value, self._dry_run(call) if waited else gas, fees)
             try:
                 found = self._see_through(sent)
             finally:
@@ -150,7 +154,7 @@ class Delivery:
                 _LOG.warning("a transaction waits: %s", why)
             waited, pause = True, _sleep(pause)
 
-    def _send(self, to: str | None, data: bytes, gas: int, fees: Fees) -> _Sent:
+    def _send(self, to: str | None, data: bytes, value: int, gas: int, fees: Fees) -> _Sent:
         """Sign and send a first variant."""
         self._view.look()
         nonce = -1
@@ -160,11 +164,11 @@ class Delivery:
                 if nonce == before:  # so it was not that another process was quicker
                     offer = Market.ask(self._nodes, self._address).offer
                     fees = fees.raised().at_least(offer).within(self._chain.fee_cap)
-                raw = self._sign(nonce, to, data, gas, fees)
+                raw = self._sign(nonce, to, data, value, gas, fees)
                 if self._hand_over(raw) is Verdict.TAKEN:
                     self._open.add(nonce)
                     place = (self._view.tips, self._view.newest, time.monotonic())
-                    return _Sent(to, data, gas, nonce, fees, raw, [_name(raw)], *place)
+                    return _Sent(to, data, value, gas, nonce, fees, raw, [_name(raw)], *place)
         raise self._contended()
 
     def _next_nonce(self) -> int:
@@ -239,7 +243,7 @@ class Delivery:
         cap = self._chain.fee_cap
         fees = sent.fees.raised().at_least(offer).within(cap)
         if fees.beats(sent.fees):
-            raw = self._sign(sent.nonce, sent.to, sent.data, sent.gas, fees)
+            raw = self._sign(sent.nonce, sent.to, sent.data, sent.value, sent.gas, fees)
             if self._hand_over(raw) is Verdict.TAKEN:
                 sent.raw, sent.block, sent.at = raw, self._view.newest, time.monotonic()
                 sent.names.append(_name(raw))
@@ -254,7 +258,7 @@ class Delivery:
         offer = Market.ask(self._nodes, self._address).offer
         sent.clearing = (sent.clearing.raised() if sent.clearing else offer).at_least(offer).within(self._chain.fee_cap)
         sent.waits(f"an earlier transaction of {self._address} is stuck", f"nonce {nonce} is being replaced")
-        self._hand_over(self._sign(nonce, self._address, b"", _TRANSFER_GAS, sent.clearing))
+        self._hand_over(self._sign(nonce, self._address, b"", 0, _TRANSFER_GAS, sent.clearing))
 
     def _is_lost(self, sent: _Sent) -> bool:
         """Whether another transaction with its nonce is believed, and so none of its variants will ever stand."""
@@ -279,11 +283,11 @@ class Delivery:
             raise LedgerRefused(f"the contract refused: {errors[0].reason}")
         raise ChainError(f"the chain did not take the transaction: {errors[0]}")
 
-    def _sign(self, nonce: int, to: str | None, data: bytes, gas: int, fees: Fees) -> bytes:
+    def _sign(self, nonce: int, to: str | None, data: bytes, value: int, gas: int, fees: Fees) -> bytes:
         place = (self._key, self._chain.id, nonce, to, data)
         if fees.tip is None:
-            return sign_legacy(*place, gas=gas, gas_price=fees.most)
-        return sign_1559(*place, gas=gas, max_fee=fees.most, max_priority_fee=fees.tip)
+            return sign_legacy(*place, gas=gas, gas_price=fees.most, value=value)
+        return sign_1559(*place, gas=gas, max_fee=fees.most, max_priority_fee=fees.tip, value=value)
 
     def _contended(self) -> ChainError:
         return ChainError(

@@ -231,6 +231,11 @@ class Moot:
         """Become a member, admitted by the voucher whose private key (32 bytes) this is."""
         self.assembly.join(fields, voucher_key)
 
+    def sponsor(self, account: str, amount: int) -> None:
+        """Give another account coins of the signer's, in wei, for its transactions. Raises ``LedgerRefused`` where the
+        chain takes nothing for those."""
+        self._writer.give(checksum_address(account), amount)
+
     def announce(self, addresses: Sequence[str]) -> None:
         """Say where the signer's peer can be reached, each as ``host:port``."""
         self.assembly.announce(addresses)

@@ -52,6 +52,15 @@ class Sender:
         with self._lock:
             return self._append(to, data)
 
+    def give(self, to: str, amount: int) -> str:
+        """Give coins of this account's, in wei, to another; the transaction's hash, once it is believed.
+
+        Raises ``LedgerRefused`` on an embedded chain, which has none.
+        """
+        if self._delivery is None:
+            raise LedgerRefused("this chain has no coins, and needs none")
+        return self._delivery.deliver(to, b"", amount)
+
     def receipt(self, name: str) -> Receipt:
         """What the transaction with this hash, sent before, left behind."""
         if self._delivery is not None:

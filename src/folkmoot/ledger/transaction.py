@@ -53,21 +53,32 @@ class Transaction:
 
 
 def sign_legacy(
-    key: bytes, chain_id: int, nonce: int, to: str | None, data: bytes, *, gas: int, gas_price: int
+    key: bytes, chain_id: int, nonce: int, to: str | None, data: bytes, *, gas: int, gas_price: int, value: int = 0
 ) -> bytes:
-    """A raw legacy transaction (EIP-155) signed by ``key`` (32 bytes). ``to`` is an address; None makes a contract."""
-    fields = [shortest(nonce), shortest(gas_price), shortest(gas), _receiver(to), b"", data]
+    """A raw legacy transaction (EIP-155) signed by ``key`` (32 bytes). ``to`` is an address; None makes a contract.
+    ``value`` is what it gives away, in wei."""
+    fields = [shortest(nonce), shortest(gas_price), shortest(gas), _receiver(to), shortest(value), data]
     signature = sign(key, _legacy_digest(fields, chain_id))
     v = shortest(signature[64] + 8 + 2 * chain_id)
     return rlp.encode([*fields, v, *_halves(signature)])
 
 
 def sign_1559(
-    key: bytes, chain_id: int, nonce: int, to: str | None, data: bytes, *, gas: int, max_fee: int, max_priority_fee: int
+    key: bytes,
+    chain_id: int,
+    nonce: int,
+    to: str | None,
+    data: bytes,
+    *,
+    gas: int,
+    max_fee: int,
+    max_priority_fee: int,
+    value: int = 0,
 ) -> bytes:
-    """A raw type 2 transaction (EIP-1559) signed by ``key``, without an access list. Fees are wei a unit of gas."""
+    """A raw type 2 transaction (EIP-1559) signed by ``key``, without an access list. Fees are wei a unit of gas, and
+    ``value`` is what it gives away, in wei."""
     numbers = map(shortest, (chain_id, nonce, max_priority_fee, max_fee, gas))
-    fields: list[rlp.Tree] = [*numbers, _receiver(to), b"", data, ()]
+    fields: list[rlp.Tree] = [*numbers, _receiver(to), shortest(value), data, ()]
     signature = sign(key, _1559_digest(fields))
     return b"\x02" + rlp.encode([*fields, shortest(signature[64] - 27), *_halves(signature)])
 
