@@ -132,6 +132,16 @@ def test_where_transactions_are_free_nobody_needs_a_sponsor(folkmoot: Folkmoot, 
         assert folkmoot("sponsor", "--home", homes["ann"], "--", *wrong).code == 1
 
 
+def test_a_ticket_is_for_one_chain(folkmoot: Folkmoot, homes: dict[str, Path], tmp_path: Path) -> None:
+    made = folkmoot(
+        "new", "other", "--as", "ann", "--ledger", tmp_path / "other.sqlite", "--home", tmp_path / "o", "--json"
+    )
+    ticket, ledger = json.loads(made.out)["ticket"], tmp_path / "ledger.sqlite"
+    refused = folkmoot("join", ticket, "--as", "dan", "--ledger", ledger, "--home", tmp_path / "dan")
+    assert refused.code == 1
+    assert "and the ticket is for chain" in refused.err
+
+
 def test_a_moot_that_has_not_moved_cannot_be_followed(folkmoot: Folkmoot, homes: dict[str, Path]) -> None:
     refused = folkmoot("follow", "--home", homes["bob"])
     assert refused.err == "folkmoot: the moot has not moved; see folkmoot motions\n"

@@ -7,13 +7,17 @@ from hypothesis import strategies as st
 from folkmoot.errors import LocalError
 from folkmoot.peer.ticket import PREFIX, Ticket, format_ticket, parse_ticket
 
-TICKET = Ticket("/srv/moot/ledger.sqlite", bytes(range(20)), bytes(range(32)))
+TICKET = Ticket("/srv/moot/ledger.sqlite", bytes(range(20)), bytes(range(32)), 31337)
 tickets = st.builds(
     Ticket,
     st.text(st.characters(codec="utf-8"), min_size=1, max_size=200),
     st.binary(min_size=20, max_size=20),
     st.binary(min_size=32, max_size=32),
 )
+
+
+def test_a_ticket_from_before_it_named_its_chain_is_still_read() -> None:
+    assert parse_ticket(BEFORE_CHAIN_IDS) == Ticket(TICKET.ledger, TICKET.contract, TICKET.voucher)
 
 
 def test_the_format_does_not_move() -> None:
@@ -65,6 +69,10 @@ def test_the_voucher_is_not_in_the_repr() -> None:
 
 
 GOLDEN = (
+    "moot1ss3s643soyxw233poqxwyzlem5sxelttofwgs5dfyqkaaaicamcakbqhbaequcymbuha6earcij"
+    "4iiaaaebagbafaydqqcikbmga2dqpcaireeyuculbogazdinryhi6d7gxu2mulnenw"
+)
+BEFORE_CHAIN_IDS = (
     "moot1so3s643soyxw233poqxwyzlem5sxelttofwgs5dfyqkaaaicamcakbqhbaequcymbuha6earcij"
     "4iiaaaebagbafaydqqcikbmga2dqpcaireeyuculbogazdinryhi6d7fq4oc2"
 )

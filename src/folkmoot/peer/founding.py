@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from folkmoot.errors import LocalError
+from folkmoot.errors import ChainError, LocalError
 from folkmoot.ledger import Chain, Moot, create_chain, open_chain
 from folkmoot.ledger.hostbook import LEDGER
 from folkmoot.ledger.hosting import is_hosted
@@ -58,7 +58,7 @@ def found(
     address = address_of(voucher)
     moot = Moot.deploy(chain, keys.account, name=name, seats=seats, voucher=address, founder=fields_of(keys, member))
     home.write_config(msgspec.structs.replace(config, contract=moot.address))
-    return home, Ticket(where, bytes.fromhex(moot.address[2:]), voucher)
+    return home, Ticket(where, bytes.fromhex(moot.address[2:]), voucher, moot.chain_id)
 
 
 def join(
@@ -73,6 +73,8 @@ def join(
     home = _unbound(folder, contract)
     keys = home.ensure_identity(identity)
     with _reached(home, keys, where, contract, ticket.voucher) as chain:
+        if ticket.chain_id not in (None, chain.id):
+            raise ChainError(f"{where} is chain {chain.id}, and the ticket is for chain {ticket.chain_id}")
         moot = Moot(chain, contract, keys.account)
         moot.check_code()
         known = moot.me()
@@ -107,7 +109,7 @@ def vote(home: Home, ticket: Ticket | None = None) -> tuple[Ticket, bool]:
     It does once more than half of the members have voted for it.
     """
     contract = bytes.fromhex(home.config.contract[2:])
-    given = ticket or Ticket(home.url(), contract, secrets.token_bytes(32))
+    given = ticket or Ticket(home.url(), contract, secrets.token_bytes(32), home.config.chain_id)
     if given.contract != contract:
         raise LocalError("this ticket is for another moot")
     moot = home.moot()

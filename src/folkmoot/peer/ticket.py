@@ -28,11 +28,13 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     """What a newcomer needs to join; whoever holds it can take the seat, so it is sent in private."""
 
     ledger: Annotated[str, msgspec.Meta(min_length=1, max_length=1_000)]
-    """Path of an embedded chain's file, or the URL of a JSON-RPC endpoint."""
+    """Path of an embedded chain's file, URL of a JSON-RPC endpoint, or a peer to ask: the host of a hosted chain."""
     contract: Annotated[bytes, msgspec.Meta(min_length=20, max_length=20)]
     """20 bytes: the moot's contract."""
     voucher: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
     """32 bytes: the voucher's private key, good for one seat."""
+    chain_id: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """The chain that the moot stands on; whatever node a newcomer asks must be of that one."""
 
     def __repr__(self) -> str:
         """Name ledger and contract; never the voucher."""
