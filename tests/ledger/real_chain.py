@@ -93,6 +93,11 @@ class Contract:
         name: str = self.node.rpc("eth_sendRawTransaction", "0x" + raw.hex())
         return name
 
+    def block(self, number: int) -> dict[str, Any]:
+        """A block, as the node tells it."""
+        found: dict[str, Any] = self.node.rpc("eth_getBlockByNumber", hex(number), False)
+        return found
+
     def waiting(self, signer: Signer = ANNA) -> dict[int, dict[str, Any]]:
         """The account's transactions that are in no block, by nonce."""
         pool = self.node.rpc("txpool_content")

@@ -19,6 +19,7 @@ def test_urls_that_are_none_are_named() -> None:
         "http://a,ftp://b": "'ftp://b' is no URL of a node",
         "http://a:port": "is no URL: Port",
         "https://a,": "'' is no URL of a node",
+        "http://a, http://a": "there twice",
     }.items():
         with pytest.raises(ChainError, match=said):
             open_chain(url)

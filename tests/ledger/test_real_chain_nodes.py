@@ -140,6 +140,25 @@ def test_a_refusal_that_only_one_node_tells_is_no_refusal(contract: Contract, tw
         contract.count(chain)
 
 
+def test_an_error_that_only_sounds_like_a_refusal_is_the_nodes_own(contract: Contract, two: Two) -> None:
+    one, _ = two
+    for method in ("eth_getBlockByNumber", "eth_getLogs"):
+        one.refuses(method, "execution reverted: " + "x" * 10_000)
+        with pytest.raises(ChainError, match="the chain refused to tell") as caught:
+            contract.marks(open_chain(one.url))
+        assert len(str(caught.value)) < 1000
+        one.honest()
+
+
+def test_a_dry_run_that_only_one_node_refuses_refuses_nothing(contract: Contract, two: Two) -> None:
+    one, _ = two
+    contract.node.automine()
+    one.refuses("eth_estimateGas", "execution reverted: not you")
+    chain = open_chain(urls(two))
+    Sender(chain, ANNA).send(contract.address, mark(7))
+    assert contract.marks(chain) == [7]
+
+
 def test_events_that_nobody_asked_for_are_no_answer(contract: Contract, two: Two) -> None:
     one, _ = two
     contract.mark(7)
@@ -240,6 +259,30 @@ def test_a_node_that_lost_what_is_believed_is_done_without_until_it_has_it_again
     other.honest()
     chain.head()
     assert not chain.nodes.away
+
+
+def test_what_one_node_invented_while_the_other_was_away_is_found_out_when_it_is_back(
+    contract: Contract, two: Two
+) -> None:
+    one, other = two
+    node, chain = contract.node, open_chain(urls(two))
+    head = chain.head()
+    one.fault = faulty_rpc.status(500)
+
+    def invent(asked: Any, truth: Callable[[], Any]) -> Any:
+        number = head + 9 if asked[0] == "latest" else int(asked[0], 16)
+        if number <= head:
+            return truth()
+        return contract.block(head) | {"number": hex(number), "hash": f"0x{number:064x}"}
+
+    other.lies["eth_getBlockByNumber"] = invent
+    assert chain.head() == head + 9
+    node.mine(2)
+    one.honest()
+    with pytest.raises(Disagreement, match=f"disagree about block {head + 2}: {one.url} says .*{other.url} says"):
+        chain.head()
+    with pytest.raises(Disagreement):
+        contract.count(chain)
 
 
 def test_blocks_are_not_taken_back_on_the_word_of_some_of_the_nodes(contract: Contract, two: Two) -> None:

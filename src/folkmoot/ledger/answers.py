@@ -22,6 +22,9 @@ __all__ = [
     "text",
 ]
 
+_LONGEST = 500
+"""Characters that are kept of what a node has to say."""
+
 
 class Log(NamedTuple):
     """One event: topics of 32 bytes, the data behind them, and the block it stands in."""
@@ -123,19 +126,16 @@ class AskFailed(Exception):
 
 
 class NodeError(Exception):
-    """The node's own error answer."""
+    """The node's own error answer; ``runs`` where the question was to run something, which a contract may refuse."""
 
-    def __init__(self, error: Mapping[str, Any] | str) -> None:
+    def __init__(self, error: Mapping[str, Any] | str, *, runs: bool = True) -> None:
         message = error if isinstance(error, str) else str(error.get("message", error))
-        super().__init__(message)
-        self.message = message
-        self.code = None if isinstance(error, str) else error.get("code")
+        self.message = message[:_LONGEST]
+        super().__init__(self.message)
+        code = None if isinstance(error, str) else error.get("code")
         self.output = None if isinstance(error, str) else _output(error.get("data"))
-
-    @property
-    def reverted(self) -> bool:
+        self.reverted: bool = runs and (code == 3 or "revert" in self.message.lower())
         """Whether the contract refused, and not the node."""
-        return self.code == 3 or "revert" in self.message.lower()
 
     @property
     def reason(self) -> str:

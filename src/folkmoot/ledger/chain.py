@@ -240,7 +240,10 @@ def open_chain(
 def _nodes(urls: str) -> list[Node]:
     from folkmoot.ledger.rpc import Endpoint  # brings an HTTP client, which an embedded chain never needs
 
-    ends = [Endpoint(url.strip()) for url in urls.split(",")]
+    each = [url.strip() for url in urls.split(",")]
+    if len(set(each)) < len(each):
+        raise ChainError("one of the ledger's URLs is there twice; a node that is compared with itself proves nothing")
+    ends = list(map(Endpoint, each))
     names = [end.name for end in ends]
     return [
         Node(end, end.name if names.count(end.name) == 1 else f"{end.name} (number {place})")

@@ -2,7 +2,8 @@
 
 Of one call several *variants* may be sent: the same nonce, other fees. At most one of them ever stands, because of the
 nonce. A process that is killed on the way forgets what it sent, and may say the same again with another nonce; the
-contract takes what belongs to a round, a grant or a seat once, and refuses it the second time.
+contract takes what belongs to a round, a grant, a vote or a seat once, and refuses it the second time. What is described
+or proposed twice stands twice, and counts for nothing until it is granted or adopted. Coins are given twice.
 """
 
 from __future__ import annotations
@@ -127,17 +128,14 @@ class Delivery:
         """
         until, pause = time.monotonic() + self._patience.most, 0.02
         while True:
-            try:
-                gas = self._nodes.first(lambda node: node.estimate(call))
-            except NodeError as error:
-                if not error.reverted:
-                    raise ChainError(f"the chain refused eth_estimateGas: {error}") from None
-                self._chain.check(call)
-                if time.monotonic() > until:
-                    raise LedgerRefused(f"the contract refused: {error.reason}") from None
-                pause = _sleep(pause)
-            else:
+            told = self._nodes.told("what gas a transaction takes", lambda node: node.estimate(call))
+            gas = max((answer.value for answer in told if not isinstance(answer.value, NodeError)), default=None)
+            if gas is not None:  # one that refuses may be behind, or lie
                 return min(gas * 5 // 4, max(gas, self._nodes.first(Node.newest).gas_limit))
+            self._chain.check(call)
+            if time.monotonic() > until and isinstance(error := told[0].value, NodeError):
+                raise LedgerRefused(f"the contract refused: {error.reason}")
+            pause = _sleep(pause)
 
     def _affordable(self) -> tuple[Fees, bool]:
         """What to offer, and whether there was a wait: above the cap, until gas is cheaper."""
@@ -156,20 +154,26 @@ class Delivery:
 
     def _send(self, to: str | None, data: bytes, value: int, gas: int, fees: Fees) -> _Sent:
         """Sign and send a first variant."""
+        until, pause, used = time.monotonic() + self._patience.most, 0.02, 0
         self._view.look()
-        nonce = -1
-        with self._lock:
-            for _ in range(_TRIES):
-                before, nonce = nonce, self._next_nonce()
-                if nonce == before:  # so it was not that another process was quicker
-                    offer = Market.ask(self._nodes, self._address).offer
-                    fees = fees.raised().at_least(offer).within(self._chain.fee_cap)
+        while True:
+            with self._lock:
+                nonce = self._next_nonce()
                 raw = self._sign(nonce, to, data, value, gas, fees)
-                if self._hand_over(raw) is Verdict.TAKEN:
+                verdict = self._hand_over(raw)
+                if verdict is Verdict.TAKEN:
                     self._open.add(nonce)
                     place = (self._view.tips, self._view.newest, time.monotonic())
                     return _Sent(to, data, value, gas, nonce, fees, raw, [_name(raw)], *place)
-        raise self._contended()
+            used += verdict is Verdict.NONCE_USED
+            if used > _TRIES:
+                raise self._contended()
+            if verdict is Verdict.UNDERPRICED:
+                if time.monotonic() > until:
+                    raise ChainError(f"the chain finds {gwei(fees.most)} for a unit of gas too little")
+                offer = Market.ask(self._nodes, self._address).offer
+                fees = fees.raised().at_least(offer).within(self._chain.fee_cap)
+            pause = _sleep(pause)
 
     def _next_nonce(self) -> int:
         """After all that the nodes know of, and all that is on its way, which they may have lost."""

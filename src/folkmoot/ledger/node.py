@@ -24,7 +24,8 @@ BACK_OFF, MOST_BACK_OFF = 1.0, 60.0
 """Seconds until a node that failed is asked again, if there is another; doubles each time."""
 SPAN = 10_000
 """Blocks that one question for events spans. A node that allows fewer refuses, and is asked about half as many."""
-LEAST_SPAN = 50
+LEAST_SPAN = 10
+_RUN = ("eth_call", "eth_estimateGas", "eth_sendRawTransaction")
 _LOG = logging.getLogger(__name__)
 
 
@@ -77,11 +78,15 @@ class Node:
 
     # ---- how it does -----------------------------------------------------------------------------------------
 
-    def failed(self, reason: str) -> None:
-        """Note that it gave no answer; it is left alone for a while, and longer if that was not the first time."""
-        if reason != self.reason:
+    def failed(self, reason: str, *, brief: bool = False) -> None:
+        """Note that it gave no answer; it is left alone for a while, and longer if that was not the first time, unless
+        it is ``brief``."""
+        if reason != self.reason and not (brief and self.reason):
             _LOG.warning("ledger node %s %s", self.name, reason)
         now = time.monotonic()
+        if brief:
+            self.reason, self.again = reason, now + BACK_OFF
+            return
         self._failures = 0 if now > self._failed_at + 2 * MOST_BACK_OFF else self._failures + 1
         self.again = now + min(MOST_BACK_OFF, BACK_OFF * 2.0 ** min(self._failures, 20))
         self.reason, self.greeted, self._failed_at = reason, False, now
@@ -100,7 +105,7 @@ class Node:
         response = self._transport(method, parameters, seconds)
         error = response.get("error")
         if error:
-            raise NodeError(error if isinstance(error, Mapping) else str(error))
+            raise NodeError(error if isinstance(error, Mapping) else str(error), runs=method in _RUN)
         try:
             return read(response.get("result"))
         except (ValueError, TypeError, KeyError, AttributeError) as misfit:
@@ -172,18 +177,18 @@ class Node:
             "topics": [None if topic is None else "0x" + topic.hex() for topic in topics],
         }
         found: list[Found] = []
-        start = first
+        start, span = first, self._span
         while start <= at.number:
-            end = min(start + self._span - 1, at.number)
+            end = min(start + span - 1, at.number)
             try:
                 scope = {"fromBlock": hex(start), "toBlock": hex(end)}
                 found += self.ask(events, "eth_getLogs", wanted | scope)
             except NodeError:
                 if end - start < LEAST_SPAN:
                     raise
-                self._span = max(LEAST_SPAN, (end - start + 1) // 2)
+                span = (end - start + 1) // 2
                 continue
-            start = end + 1
+            start, self._span = end + 1, span
         # A node that has not got that far yet leaves out the newest events without a word.
         if first <= at.number and self.block(at.number).hash != at.hash:
             raise AskFailed(f"has another block {at.number} than a moment ago")

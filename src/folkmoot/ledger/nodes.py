@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from folkmoot.errors import ChainError
-from folkmoot.ledger.answers import AskFailed, Block, NodeError
+from folkmoot.ledger.answers import AskFailed, Block, Landed, NodeError
 from folkmoot.ledger.node import Node
 
 __all__ = ["Answer", "Disagreement", "Nodes"]
@@ -99,8 +99,8 @@ class Nodes:
         for other in others:
             if _key(other) != _key(first):
                 raise Disagreement(
-                    f"the ledger's nodes disagree about {what}: {first.node.name} says {_shown(first)}, "
-                    f"{other.node.name} says {_shown(other)}; nothing is believed until they agree"
+                    f"the ledger's nodes disagree about {what}: {first.node.name} says {_shown(first, other)}, "
+                    f"{other.node.name} says {_shown(other, first)}; nothing is believed until they agree"
                 )
         return first.get()
 
@@ -142,7 +142,8 @@ def _key(answer: Answer[Any]) -> object:
     return (NodeError, answer.value.output) if isinstance(answer.value, NodeError) else answer.value
 
 
-def _shown(answer: Answer[Any]) -> str:
+def _shown(answer: Answer[Any], other: Answer[Any]) -> str:
+    """What one node says, as far as the other does not."""
     value = answer.value
     if isinstance(value, NodeError):
         return f"that the contract refuses ({value.reason})"
@@ -150,4 +151,9 @@ def _shown(answer: Answer[Any]) -> str:
         return f"0x{value.hash.hex()} of time {value.time}"
     if isinstance(value, bytes):
         return f"0x{value[:64].hex()}" + ("..." if len(value) > 64 else "")
-    return f"{len(value)} events" if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        own = [event for event in value if not isinstance(other.value, list) or event not in other.value]
+        return f"{len(value)} events" + (f", one in block {own[0].placed.log.block} by itself" if own else "")
+    if isinstance(value, Landed):
+        return f"it stands in block {value.block}, with {len(value.found)} events"
+    return "it is in no block" if value is None else str(value)

@@ -88,7 +88,8 @@ class View:
         return block
 
     def _without_fallen(self, heads: Mapping[Node, Block], before: Block) -> dict[Node, Block]:
-        """The nodes that have what is believed already. One that started again may not, and is no use until it does.
+        """The nodes that have what is believed already. One that started again may not, and is no use until it does;
+        but if it has another chain as far as it got, then others told lies while it was away.
 
         If all have shorter chains, those stay whose chain is another one: that is a re-organisation.
         """
@@ -97,7 +98,10 @@ class View:
             return {n: head for n, head in heads.items() if self._hashes.get(head.number, head.hash) != head.hash}
         for node, head in heads.items():
             if node not in reached:
-                node.failed(f"has {head.number} blocks, and not block {before.number}, which is believed already")
+                self._agreed(head.number, heads)
+                node.failed(
+                    f"has {head.number} blocks, and not block {before.number}, which is believed already", brief=True
+                )
         return reached
 
     def _agreed(self, number: int, heads: Mapping[Node, Block]) -> Block:
