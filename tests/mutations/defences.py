@@ -718,7 +718,14 @@ DEFENCES = [
         ROUND + "machine.py",
         "wanted = view.committed & ~self._without",
         "wanted = view.committed",
-        ("peer/test_unlearn.py::test_no_round_counts_the_member_though_its_grant_is_live_and_it_committed",),
+        ("round/test_machine.py::test_whom_a_task_does_without_is_attested_to_by_nobody_whatever_it_shows",),
+    ),
+    Defence(
+        "nobody signs a model that counts whom its task does without",
+        ROUND + "machine.py",
+        "if view.survivors & self._without:",
+        "if False:",
+        ("round/test_machine.py::test_no_model_is_made_that_counts_whom_a_task_does_without",),
     ),
     Defence(
         "a start is the model that it says",

@@ -12,13 +12,12 @@ from typing import Any
 import handmade
 import msgspec
 import pytest
+from asked_node import Lie, asked
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
-from test_remote_ledger import Node, node
 
 from folkmoot.errors import IntegrityError, LocalError
-from folkmoot.ledger import jsonrpc
 from folkmoot.ledger.abi import MOOT
 from folkmoot.ledger.chronicle import Entry
 from folkmoot.ledger.witness import signed_call
@@ -150,94 +149,50 @@ def test_the_register_knows_how_each_grant_ended(sources: Sources) -> None:
     assert ended == {0: "", 1: "", 2: "revoked", 3: "lapsed"}
 
 
-def test_over_a_node_a_grant_that_is_left_out_is_found_and_so_is_what_another_node_has(
-    made: handmade.HandMade, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Node, "disable_nagle_algorithm", True)
-    with node(made.ledger) as honest:
-        url = f"http://127.0.0.1:{honest.server_port}"
-        assert verify(url, made.moot().address, [made.homes[0].blobs]).consents == 9
-        with opened(made.ledger, None) as own, opened(url, made.moot().address) as asked:
-            assert compare(own, url) == len(own.history)
-            assert canonical(audit(asked)) == canonical(audit(own))
-        told = Node.do_POST
-
-        def lie(self: Node) -> None:
-            wire, edited = self.wfile, _Edited(_drop_grant)
-            self.wfile = edited  # type: ignore[assignment]
-            told(self)
-            self.wfile = wire
-            edited.finish(wire)
-
-        monkeypatch.setattr(Node, "do_POST", lie)
-        with pytest.raises(IntegrityError, match="round 2: a commit of dora was counted without a live grant"):
-            verify(url, made.moot().address, [made.homes[0].blobs])
-        with opened(made.ledger, None) as own, pytest.raises(IntegrityError, match="the ledger has Granted where"):
-            compare(own, url)
+GRANTED, REVOKED = ("0x" + MOOT.topics[name].hex() for name in ("Granted", "Revoked"))
 
 
-class _Edited:
-    """What an HTTP handler writes, changed on its way."""
-
-    def __init__(self, change: Callable[[Any], None]) -> None:
-        self._parts: list[bytes] = []
-        self._change = change
-
-    def write(self, data: bytes) -> int:
-        self._parts.append(data)
-        return len(data)
-
-    def flush(self) -> None:
-        pass
-
-    def finish(self, wire: Any) -> None:
-        head, _, body = b"".join(self._parts).partition(b"\r\n\r\n")
-        answer = json.loads(body)
-        self._change(answer)
-        body = json.dumps(answer).encode()
-        lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"content-length")]
-        wire.write(b"\r\n".join([*lines, b"Content-Length: %d" % len(body)]) + b"\r\n\r\n" + body)
+def dora_left_out(logs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [log for log in logs if not (log["topics"][0] in (GRANTED, REVOKED) and int(log["topics"][2], 16) == 3)]
 
 
-def _drop_grant(answer: Any) -> None:
-    gone = {"0x" + MOOT.topics[name].hex() for name in ("Granted", "Revoked")}
-    if isinstance(answer.get("result"), list):
-        answer["result"] = [
-            log for log in answer["result"] if not (log["topics"][0] in gone and int(log["topics"][2], 16) == 3)
-        ]
+def dora_made_up(logs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Her grant is told to be in the transaction that gave carl's."""
+    granted = [log for log in logs if log["topics"][0] == GRANTED]
+    if len(granted) > 3:
+        granted[3] |= {name: granted[2][name] for name in ("transactionHash", "blockNumber", "blockHash")}
+        granted[3]["logIndex"] = "0x1"
+    return logs
 
 
-def _make_up_grant(answer: Any) -> None:
-    """Dora's grant is told to be in the transaction that gave carl's."""
-    told = [log for log in answer["result"] if log["topics"][0] == "0x" + MOOT.topics["Granted"].hex()]
-    if len(told) > 3:
-        for name in ("transactionHash", "blockNumber", "blockHash", "logIndex"):
-            told[3][name] = told[2][name]
-        told[3]["logIndex"] = "0x1"
-
-
-def _another_limit(answer: Any) -> None:
-    for log in answer["result"]:
-        if log["topics"][0] == "0x" + MOOT.topics["Granted"].hex():
+def dora_without_a_limit(logs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    for log in logs:
+        if log["topics"][0] == GRANTED:
             log["data"] = log["data"].replace(f"{2_500_000:064x}", "0" * 64)
+    return logs
 
 
-@pytest.mark.parametrize("lie", [_make_up_grant, _another_limit])
-def test_over_a_node_a_grant_that_its_member_did_not_sign_is_found(
-    made: handmade.HandMade, monkeypatch: pytest.MonkeyPatch, lie: Callable[[Any], None]
+def test_over_a_node_a_grant_that_is_left_out_is_found_and_so_is_what_another_node_has(
+    made: handmade.HandMade,
 ) -> None:
-    logs = jsonrpc._METHODS["eth_getLogs"]
+    with asked(made.ledger) as node:
+        assert verify(node.url, made.moot().address, [made.homes[0].blobs]).consents == 9
+        with opened(made.ledger, None) as own, opened(node.url, made.moot().address) as told:
+            assert compare(own, node.url) == len(own.history)
+            assert canonical(audit(told)) == canonical(audit(own))
+        node.lie = dora_left_out
+        with pytest.raises(IntegrityError, match="round 2: a commit of dora was counted without a live grant"):
+            verify(node.url, made.moot().address, [made.homes[0].blobs])
+        with opened(made.ledger, None) as own, pytest.raises(IntegrityError, match="the ledger has Granted where"):
+            compare(own, node.url)
 
-    def lying(*arguments: Any) -> Any:
-        answer = {"result": logs(*arguments)}
-        lie(answer)
-        return answer["result"]
 
-    monkeypatch.setattr(Node, "disable_nagle_algorithm", True)
-    with node(made.ledger) as server:
-        monkeypatch.setitem(jsonrpc._METHODS, "eth_getLogs", lying)
+@pytest.mark.parametrize("lie", [dora_made_up, dora_without_a_limit])
+def test_over_a_node_a_grant_that_its_member_did_not_sign_is_found(made: handmade.HandMade, lie: Lie) -> None:
+    with asked(made.ledger) as node:
+        node.lie = lie
         with pytest.raises(IntegrityError, match=r"task 1: the grant of dora \(block .*is not what its member signed"):
-            verify(f"http://127.0.0.1:{server.server_port}", made.moot().address, [made.homes[0].blobs])
+            verify(node.url, made.moot().address, [made.homes[0].blobs])
 
 
 def test_a_transaction_is_signed_by_whom_its_signature_says_and_by_nobody_the_node_names() -> None:

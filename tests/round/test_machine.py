@@ -282,3 +282,29 @@ def test_a_long_sleep_sends_to_each_member_once() -> None:
     at = holding_all(view(committed=range(4)))
     actions = at.handle(ev.Clock(NOW + 86_400))
     assert len(only(ev.SendHolding, actions)) <= 4
+
+
+def test_whom_a_task_does_without_is_attested_to_by_nobody_whatever_it_shows() -> None:
+    at = view(committed=range(4))
+    made = RoundMachine(0, seat_of, Policy(), without=0b1000)
+    made.handle(ev.LedgerSeen(at, NOW, True))
+    made.handle(ev.Opened(KEY))
+    actions = made.handle(ev.Trained(KEY, reveal(0)))
+    for member in range(4):
+        actions += made.handle(ev.RevealReceived(KEY, member, reveal(member)))
+        actions += made.handle(ev.ShardHeld(KEY, member, 0))
+    held = only(ev.SendHolding, actions + made.handle(ev.Clock(NOW + 100)))
+    assert {each.contributors for each in held} == {0b0111}
+    assert not any(pull.contributor == 3 for pull in only(ev.Pull, actions))
+
+
+def test_no_model_is_made_that_counts_whom_a_task_does_without() -> None:
+    at = view(Phase.FROZEN, committed=range(4))
+    for without, sums in ((0, 1), (0b1000, 0)):
+        made = RoundMachine(0, seat_of, Policy(), without=without)
+        actions = made.handle(ev.LedgerSeen(at, NOW, True)) + made.handle(ev.Opened(KEY))
+        for member in range(4):
+            actions += made.handle(ev.RevealReceived(KEY, member, reveal(member)))
+            actions += made.handle(ev.ShardHeld(KEY, member, 0))
+        assert len(only(ev.Sum, actions)) == sums
+        assert only(ev.PostRetry, made.handle(ev.Clock(NOW + 200)))
