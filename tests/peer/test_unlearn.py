@@ -1,5 +1,8 @@
 """Training done again without a member: from the last model it had no part in, by the others, with the proof of it."""
 
+from pathlib import Path
+
+import handmade
 import pytest
 import rig
 
@@ -78,22 +81,21 @@ def test_the_replay_shows_what_was_left_out(moot: rig.Rig) -> None:
     assert report.rounds == len(moot.finals(1)) + len(moot.finals(2))
 
 
-def test_a_start_that_is_not_the_model_or_the_code_it_says_is_refused(moot: rig.Rig) -> None:
-    client, store = moot.client(), moot.homes["anna"].store()
-    record = client.task(2)
-    files = read_bundle(store.get(record.bundle))
-    pin = pin_of(files)
-    assert pin is not None
-    plain = {name: content for name, content in files.items() if name != "lineage.json"}
+def test_a_start_that_is_not_the_model_or_the_code_it_says_is_refused(tmp_path: Path) -> None:
+    made = handmade.story(tmp_path)
+    record, pin = propose_without(made.homes[0], 1, "dora")
+    client, bundle = made.moot(), made.store.get(record.bundle)
+    plain = {name: content for name, content in read_bundle(bundle).items() if name != "lineage.json"}
 
     def refused(why: str, **change: object) -> None:
         told = {name: getattr(pin, name) for name in pin.__struct_fields__} | change
         with pytest.raises(TaskError, match=why):
             check_start(client, record, pinned_bundle(plain, Pin(**told)))
 
-    assert check_start(client, record, store.get(record.bundle)) == pin
+    assert check_start(client, record, bundle) == pin
+    assert (pin.round, pin.rounds) == (1, 2)
     refused("does not start from the model of round", model="00" * 32)
-    refused("does not start from the model of round", round=pin.round + 1)
+    refused("does not start from the model of round", round=0)
     refused("which is not final", round=40)
     refused("counts a member that is to be left out", without=(0,))
     refused("continues a task of another moot", chain_id=1)
