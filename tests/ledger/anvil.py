@@ -107,14 +107,17 @@ def anvil(
     mining: bool = False,
     block_time: float | None = None,
     base_fee: int | None = None,
+    genesis: Path | None = None,
 ) -> Iterator[Anvil]:
     """A node with a chain of its own. Blocks are made on ``Anvil.mine``; with ``mining`` for every transaction; and
-    every ``block_time`` seconds. ``base_fee`` in wei; 0 makes gas free."""
+    every ``block_time`` seconds. ``base_fee`` in wei; 0 makes gas free. ``genesis`` is a file."""
     options = ["--port", "0", "--chain-id", str(chain_id), "--hardfork", hardfork, "--accounts", "1"]
     if block_time is not None:
         options += ["--block-time", str(block_time), *(["--mixed-mining"] if mining else [])]
     elif not mining:
         options += ["--no-mining"]
+    if genesis is not None:
+        options += ["--init", str(genesis)]
     if base_fee is not None:
         options += ["--block-base-fee-per-gas", str(base_fee)]
     if base_fee == 0:
