@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import msgspec
 
 from folkmoot.digest import Hash
@@ -28,6 +30,9 @@ __all__ = [
     "Prepared",
     "SumUp",
     "Summed",
+    "blobs_of",
+    "most_made",
+    "named_in",
 ]
 
 
@@ -171,3 +176,45 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
 Ask = Load | Prepare | Contribute | SumUp | Advance | Account | Appraise
 Answer = Loaded | Prepared | Made | Summed | Advanced | Accounted | Appraised | Failure
+
+
+def blobs_of(question: Ask) -> Iterator[Hash]:
+    """The blobs that a question is about."""
+    if isinstance(question, Load):
+        yield question.bundle
+    elif isinstance(question, Account):
+        return
+    elif question.state is not None:
+        yield question.state
+    if isinstance(question, SumUp):
+        for rows in question.blobs.values():
+            for blobs in rows:
+                yield from blobs
+    elif isinstance(question, Appraise):
+        yield from question.sums
+        for row in question.blobs:
+            yield from row
+    elif isinstance(question, Advance):
+        yield from question.sums
+
+
+def most_made(question: Ask) -> int:
+    """How many blobs the worker makes for an answer, at most."""
+    if isinstance(question, Contribute):
+        return question.shards
+    if isinstance(question, SumUp):
+        return len(question.blobs)
+    return {Prepare: 1, Advance: 2}.get(type(question), 0)
+
+
+def named_in(question: Ask, answer: Answer) -> Iterable[Hash]:
+    """The blobs that an answer says are there."""
+    if isinstance(answer, Prepared):
+        return (answer.state,)
+    if isinstance(answer, Made):
+        return answer.shards
+    if isinstance(answer, Advanced):
+        return answer.model, answer.aggregate
+    if isinstance(answer, Summed) and isinstance(question, SumUp) and question.shards > 1:
+        return answer.sums.values()
+    return ()

@@ -8,7 +8,7 @@ import os
 import signal
 import struct
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -19,8 +19,6 @@ from folkmoot.digest import Hash
 from folkmoot.errors import DataError, FolkmootError, IntegrityError, LocalError, ProtocolError, StoreError, TaskError
 from folkmoot.peer.asks import (
     Account,
-    Advance,
-    Advanced,
     Answer,
     Appraise,
     Ask,
@@ -29,11 +27,9 @@ from folkmoot.peer.asks import (
     Failure,
     Load,
     Loaded,
-    Made,
-    Prepare,
-    Prepared,
-    Summed,
-    SumUp,
+    blobs_of,
+    most_made,
+    named_in,
 )
 from folkmoot.peer.log import LOG_BYTES, make_room
 from folkmoot.peer.sandbox import BLOBS, Sandbox, Sight, environment, refusal, trouble
@@ -227,7 +223,7 @@ class Workplace:
     async def _exchange(self, question: Ask, answer: type[T], timeout: float) -> T:
         assert self._process is not None
         assert self._lent is not None
-        lent = tuple(_named_by(question))
+        lent = tuple(blobs_of(question))
         self._lent.show(lent)
         what = type(question).__name__.lower()
         try:
@@ -258,14 +254,14 @@ class Workplace:
         data = msgspec.msgpack.encode(question)
         process.stdin.write(_LENGTH.pack(len(data)) + data)
         await process.stdin.drain()
-        known, left, refused = set(lent), _most_made(question), None
+        known, left, refused = set(lent), most_made(question), None
         while isinstance(reply := await self._message(process.stdout), Delivery):
             if not left:
                 raise ProtocolError("it delivers more than was asked for")
             known.add(reply.name)
             left -= 1
             refused = await self._take(process.stdout, reply) or refused
-        if not known.issuperset(_named_in(question, reply)):
+        if not known.issuperset(named_in(question, reply)):
             raise ProtocolError("it names a blob that it neither was lent nor has made")
         if refused is not None:
             raise refused
@@ -278,26 +274,27 @@ class Workplace:
         return self._decoder.decode(await stream.readexactly(length))
 
     async def _take(self, stream: asyncio.StreamReader, coming: Delivery) -> StoreError | None:
-        """Put a blob into the store as it comes, each chunk checked. Where the disk refuses, the rest is read all the
-        same, so that the worker stays in step."""
+        """Put a blob into the store as it comes, unless it is there, each chunk checked. Where the disk refuses, the
+        rest is read all the same, so that the worker stays in step."""
         manifest = Manifest.unpack(coming.name, coming.size, coming.chunks)
         chunks = _chunks(stream, manifest)
-        try:
-            with self._store.begin(coming.name, manifest) as partial:
-                try:
-                    index = 0
-                    async for data in chunks:
-                        partial.write(index, data)
-                        index += 1
-                    partial.finish()
-                except BaseException:
-                    partial.abandon()
-                    raise
-        except StoreError as error:
-            async for _ in chunks:
-                pass
-            return error
-        return None
+        refused = None
+        if not self._store.has(coming.name):
+            try:
+                with self._store.begin(coming.name, manifest) as partial:
+                    try:
+                        async for index, data in chunks:
+                            partial.write(index, data)
+                        partial.finish()
+                    except BaseException:
+                        partial.abandon()
+                        raise
+            except StoreError as error:
+                refused = error
+        async for index, data in chunks:
+            if not manifest.fits(index, data):
+                raise IntegrityError(f"chunk {index} of blob {coming.name.hex()} is not what its hash says")
+        return refused
 
     def _put_right(self, lent: Iterable[Hash]) -> None:
         """Have the store move aside what went bad of these."""
@@ -306,51 +303,9 @@ class Workplace:
                 self._store.get(name)
 
 
-async def _chunks(stream: asyncio.StreamReader, manifest: Manifest) -> AsyncIterator[bytes]:
+async def _chunks(stream: asyncio.StreamReader, manifest: Manifest) -> AsyncIterator[tuple[int, bytes]]:
     for index in range(len(manifest.chunks)):
-        yield await stream.readexactly(manifest.length(index))
-
-
-def _named_by(question: Ask) -> Iterator[Hash]:
-    """The blobs that a question is about."""
-    if isinstance(question, Load):
-        yield question.bundle
-    elif isinstance(question, Account):
-        return
-    elif question.state is not None:
-        yield question.state
-    if isinstance(question, SumUp):
-        for rows in question.blobs.values():
-            for blobs in rows:
-                yield from blobs
-    elif isinstance(question, Appraise):
-        yield from question.sums
-        for row in question.blobs:
-            yield from row
-    elif isinstance(question, Advance):
-        yield from question.sums
-
-
-def _most_made(question: Ask) -> int:
-    """How many blobs the worker makes for an answer, at most."""
-    if isinstance(question, Contribute):
-        return question.shards
-    if isinstance(question, SumUp):
-        return len(question.blobs)
-    return {Prepare: 1, Advance: 2}.get(type(question), 0)
-
-
-def _named_in(question: Ask, answer: Answer) -> Iterable[Hash]:
-    """The blobs that an answer says are there."""
-    if isinstance(answer, Prepared):
-        return (answer.state,)
-    if isinstance(answer, Made):
-        return answer.shards
-    if isinstance(answer, Advanced):
-        return answer.model, answer.aggregate
-    if isinstance(answer, Summed) and isinstance(question, SumUp) and question.shards > 1:
-        return answer.sums.values()
-    return ()
+        yield index, await stream.readexactly(manifest.length(index))
 
 
 def _as_error(failure: Failure) -> FolkmootError:
