@@ -2,8 +2,8 @@
 
 Of one call several *variants* may be sent: the same nonce, other fees. At most one of them ever stands, because of the
 nonce. A process that is killed on the way forgets what it sent, and may say the same again with another nonce; the
-contract takes what belongs to a round, a grant, a vote or a seat once, and refuses it the second time. What is described
-or proposed twice stands twice, and counts for nothing until it is granted or adopted. Coins are given twice.
+contract takes what belongs to a round, a grant, a vote or a seat once, and refuses it the second time. What is
+described or proposed twice stands twice, and counts for nothing until it is granted or adopted. Coins are given twice.
 """
 
 from __future__ import annotations
