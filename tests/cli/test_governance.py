@@ -88,7 +88,7 @@ def follow(member: Member) -> None:
 def split(member: Member) -> bool:
     rewards = member.ask("rewards 1 --home emil")
     assert isinstance(rewards, dict)
-    return bool(rewards["settlements"])
+    return sum(settled["amount"] for settled in rewards["settlements"]) == 1000
 
 
 def check_what_came_of_it(member: Member) -> None:
