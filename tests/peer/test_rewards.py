@@ -20,7 +20,7 @@ from folkmoot.ledger.records import Standing
 from folkmoot.ledger.transact import Sender
 from folkmoot.network import Message
 from folkmoot.peer import governing
-from folkmoot.peer.journal import ratings
+from folkmoot.peer.journal import Journal, ratings
 from folkmoot.peer.messages import Concurrence, Split
 from folkmoot.peer.paying import Paying
 from folkmoot.peer.season import decode_told
@@ -220,6 +220,39 @@ def test_a_sum_that_tells_nobody_apart_pays_alike_and_a_stopped_task_pays_all_at
         assert moot.client().purse.sealing(task, paid.last) == 0
         moot.filled(task, "anna")
         assert moot.verify("anna").settlements == 1
+
+
+def test_the_first_scores_that_a_peer_means_to_seal_stay_its_word(tmp_path: Path) -> None:
+    """It may have been killed after it posted the seal, and before it knew that."""
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal.seal(1, 8, bytes(32), b"first")
+    journal.seal(1, 8, b"\x01" * 32, b"second")
+    assert journal.sealed(1, 8) == (bytes(32), b"first")
+    assert journal.sealed(1, 7) is None
+    for vector in (b"old", b"new"):  # the chain put another round in the place of the first
+        journal.score(1, 3, vector.ljust(32), vector)
+    assert journal.scored(1, 1, 8) == {3: (b"new".ljust(32), b"new")}
+
+
+@pytest.mark.long
+def test_a_long_task_pays_after_a_hundred_rounds_while_it_goes_on(tmp_path: Path) -> None:
+    names = NAMES[:4]
+    with rig.moot(tmp_path / "moot", names) as moot:
+        task = moot.offer(halves(tmp_path, rounds=260, start_members=4), points(tmp_path, names), grant=False)
+        endow(moot, task, 2600)
+        moot.grant(task, *names)
+        moot.finish(task)
+        paid = settled(moot, task, 3)
+        assert [(each.first, each.last, each.amount) for each in paid] == [
+            (1, 100, 1000),
+            (101, 200, 1000),
+            (201, 260, 600),
+        ]
+        assert all(each.parts[3] < min(each.parts[:3]) for each in paid), "nick's labels are turned round"
+        told = moot.client().purse.unsealed(task, 100, 1)
+        assert all(len(decode_told(data, 100)) > 10 for data in told.values())
+        moot.filled(task, "carl")
+        assert moot.verify("carl").settlements == 3
 
 
 @pytest.mark.long
