@@ -66,15 +66,23 @@ class Anvil:
         return int(self.rpc("eth_blockNumber"), 16)
 
 
-@cache
 def binary() -> Path:
     """Where anvil is: on PATH, or in a cache that npm fills the first time. Skips the test if it cannot be had."""
+    found = _found()
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
+
+
+@cache
+def _found() -> Path | str:
+    """The binary, or why there is none: tried once."""
     if found := shutil.which("anvil"):
         return Path(found)
     folder = Path(os.environ.get("FOLKMOOT_TOOLS") or Path.home() / ".cache" / "folkmoot-tests")
     npm = shutil.which("npm")
     if _fetched(folder) is None and npm is None:
-        pytest.skip("needs anvil on PATH, or npm to fetch it")
+        return "needs anvil on PATH, or npm to fetch it"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another test run may be at it
@@ -85,13 +93,10 @@ def binary() -> Path:
             try:
                 subprocess.run(command, check=True, capture_output=True, text=True, timeout=FETCH_SECONDS)
             except subprocess.TimeoutExpired:
-                pytest.skip(f"npm did not fetch {PACKAGE} within {FETCH_SECONDS} s")
+                return f"npm did not fetch {PACKAGE} within {FETCH_SECONDS} s"
             except subprocess.CalledProcessError as error:
-                pytest.skip(f"npm cannot fetch {PACKAGE}: {error.stderr.strip()[-300:]}")
-    made = _fetched(folder)
-    if made is None:
-        pytest.skip(f"{PACKAGE} has no binary for this machine")
-    return made
+                return f"npm cannot fetch {PACKAGE}: {error.stderr.strip()[-300:]}"
+    return _fetched(folder) or f"{PACKAGE} has no binary for this machine"
 
 
 def _fetched(folder: Path) -> Path | None:

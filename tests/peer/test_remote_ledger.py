@@ -21,7 +21,7 @@ CONFIRMATIONS = 2
 
 
 def test_a_moot_on_a_real_chain_finishes_though_its_nodes_go_and_lie_and_blocks_are_taken_back(tmp_path: Path) -> None:
-    source = rig.tiny_task(tmp_path / "task.py", rounds=1, start_members=4, train_seconds=20)
+    source = rig.tiny_task(tmp_path / "task.py", rounds=1, min_members=4, start_members=4, train_seconds=8)
     with (
         anvil(chain_id=CHAIN, mining=True, block_time=0.25) as node,
         faulty_rpc.front(node.url) as one,
