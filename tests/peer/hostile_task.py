@@ -14,8 +14,11 @@ import threading
 import time
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
+from folkmoot.peer.asks import Delivery, Made
+from folkmoot.store import Manifest
 from folkmoot.task import Contribution, Policy, State
 
 TARGETS = {}
@@ -125,8 +128,9 @@ def take_memory():
 
 def take_memory_in_pieces():
     pieces = []
-    while True:
+    while 16 * len(pieces) < 2 * TARGETS["memory"] >> 20:
         pieces.append(bytearray(1 << 24))
+    return "twice as much as it may"
 
 
 def take_shared_memory():
@@ -174,16 +178,26 @@ def set_up_the_kernel():
 
 def claim_a_blob():
     """Answer by oneself, and name a blob of another task as the own contribution."""
-    import msgspec
+    say(Made((bytes.fromhex(TARGETS["foreign"]),), 1.0))
+    time.sleep(600)
 
-    from folkmoot.peer.asks import Made
 
-    answer = msgspec.msgpack.encode(Made((bytes.fromhex(TARGETS["foreign"]),), 1.0))
+def fill_the_store():
+    """Deliver blobs that nobody asked for."""
+    for number in range(100):
+        data = number.to_bytes(4, "big")
+        manifest = Manifest.of(data)
+        say(Delivery(manifest.name, len(data), manifest.pack()), data)
+    time.sleep(600)
+
+
+def say(message, more=b""):
+    """Into whatever pipe there is: one of them leads to the daemon."""
+    words = msgspec.msgpack.encode(message)
     for number in map(int, os.listdir("/proc/self/fd")):
         with contextlib.suppress(OSError):
             if number > 2 and os.readlink(f"/proc/self/fd/{number}").startswith("pipe:"):
-                os.write(number, struct.pack("<I", len(answer)) + answer)
-    time.sleep(600)
+                os.write(number, struct.pack("<I", len(words)) + words + more)
 
 
 def hold_threads():
@@ -220,6 +234,7 @@ ATTACKS = {
     "sees processes": see_processes,
     "changes the kernel's settings": set_up_the_kernel,
     "claims a blob": claim_a_blob,
+    "fills the store": fill_the_store,
     "holds threads": hold_threads,
 }
 
@@ -251,7 +266,7 @@ class Hostile:
             raise RuntimeError(attempt(attacks[context.seed[0] - 1]))
         if not LOUD:
             for name, attack in ATTACKS.items():
-                if name != "claims a blob":
+                if name not in ("claims a blob", "fills the store"):
                     print(name, attempt(attack), flush=True)
         return Contribution({"mean": np.full(4, data.mean()) - state.arrays["mean"]}, len(data))
 

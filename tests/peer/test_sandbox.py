@@ -38,7 +38,7 @@ MEMORY = 1 << 30
 SECRET = "a secret that nobody may see"
 NAMES = ["anna", "bert", "carl"]
 SECONDS = 30.0
-ALLOWED = ("claims a blob", "holds threads")
+ALLOWED = ("claims a blob", "fills the store", "holds threads")
 """What is possible, and comes to nothing or is meant to be."""
 UNFILTERED = (
     "forks",
@@ -179,15 +179,14 @@ def said(sandboxed: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
                 with pytest.raises(TaskError) as failed:
                     await made.train(data, at)
                 said[attack] = str(failed.value)
-            for shard in (await made.train(data)).shards:
-                assert made.store.get(shard)
-            said["blobs"] = str(list(made.store.verify_all()))
+            said["honest"] = str([made.store.has(shard) for shard in (await made.train(data)).shards])
+            said["spoilt"] = str(list(made.store.verify_all()))
             said["starts"] = str(made.work.starts)
 
         with_worker(made, try_all)
-        assert made.store.get(foreign) == b"a contribution to another task"
-        assert data.read_text() == "1\n2\n3\n"
-        assert not [place for place in known["written"] if Path(place).exists()]
+        said["blobs"] = str(len(list(made.store.hashes())))
+        said["data"] = data.read_text()
+        said["written"] = str([place for place in known["written"] if Path(place).exists()])
     return said
 
 
@@ -207,13 +206,22 @@ def test_threads_are_allowed(said: dict[str, str]) -> None:
     assert "threads are allowed" in said["holds threads"]
 
 
-def test_an_honest_contribution_after_all_that_is_made_and_the_store_is_whole(said: dict[str, str]) -> None:
-    assert said["blobs"] == "[]"
+def test_it_cannot_fill_the_store(said: dict[str, str]) -> None:
+    """One blob for a shard, and no more: there are the bundle, the first state, another task's blob, that one, and the
+    honest contribution."""
+    assert "it delivers more than was asked for" in said["fills the store"]
+    assert said["blobs"] == "5"
+
+
+def test_what_is_made_honestly_after_all_that_is_there_and_nothing_is_spoilt(said: dict[str, str]) -> None:
+    assert said["honest"] == "[True]"
+    assert said["data"] == "1\n2\n3\n"
+    assert said["spoilt"] == said["written"] == "[]"
 
 
 def test_the_worker_stays_warm_through_all_that_fails(said: dict[str, str]) -> None:
-    """But for the one thing that ends it: to answer out of turn."""
-    assert said["starts"] == "2"
+    """But for what ends it: to answer out of turn."""
+    assert said["starts"] == "3"
 
 
 def test_peers_finish_a_task_whose_code_tries_all_of_it(sandboxed: None, tmp_path: Path) -> None:

@@ -164,12 +164,12 @@ class Sandbox:
         bound = [place for place in _SYSTEM if os.path.exists(place)]
         made += _read_only(bound)
         made += _hiding((_user(), self._home), bound)
-        bound = list(_python(self._home))
-        made += _read_only(bound)
-        made += _hiding((self._home,), bound)
         made += ("--proc", "/proc", "--dev", "/dev")
         for size, folder in ((_SHARED_MEMORY, "/dev/shm"), (self._scratch, "/tmp")):
             made += (*(("--size", str(size)) if _knows("--size") else ()), "--tmpfs", folder)
+        bound = list(_python(self._home))
+        made += _read_only(bound)
+        made += _hiding((self._home,), bound)
         if dataset is not None:
             made += ("--ro-bind", dataset.source, dataset.path)
         if blobs is not None:
