@@ -5,7 +5,6 @@ They begin to lie when the file ``lie`` appears in their home, and know the memb
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from folkmoot.peer.hostcarry import Carrier
 from folkmoot.peer.hosting import Hosting
 from folkmoot.peer.hostmessages import Blocks, GetBlocks, Row, Submit
 from folkmoot.peer.hostpages import Pages
+from folkmoot.peer.messages import Ack
 
 
 def lying(hosting: Any) -> bool:
@@ -69,23 +69,23 @@ def leaves_out_transactions_of(victim: int) -> None:
             return self._pages.page(message.first)
         return honest(self, message, raw)
 
-    Carrier.enter = enter  # type: ignore[method-assign]
+    async def hear(self: Carrier, member: int, body: Any) -> Ack:
+        return Ack()
+
+    Carrier.enter, Carrier.hear = enter, hear  # type: ignore[method-assign]
 
 
-def forges_for(victim: int) -> None:
-    """To one member it gives a block with a transaction that the member it names has not signed in its turn."""
+def forges_a_transaction(_: int) -> None:
+    """It gives everyone a block with a transaction that its sender cannot have sent now."""
     honest = Hosting.answer
 
     async def answer(self: Hosting, member: int, message: Message, body: Any) -> Any:
-        if member != victim or not isinstance(message, GetBlocks) or not lying(self):
+        if not isinstance(message, GetBlocks) or not lying(self):
             return await honest(self, member, message, body)
-        newest = self._copy.newest
-        raw = sign_legacy(
-            secrets.token_bytes(32), self._copy.meta.chain_id, 7, self._peer.moot.address, b"", gas=90_000, gas_price=0
-        )
-        return signed(
-            self._pages, newest.number + 1, [make_block(newest.hash, newest.number + 1, newest.timestamp, raw)]
-        )
+        newest, chain = self._copy.newest, self._copy.meta.chain_id
+        raw = sign_legacy(b"\x01" * 32, chain, 7, self._peer.moot.address, b"", gas=90_000, gas_price=0)
+        forged = make_block(newest.hash, newest.number + 1, newest.timestamp, raw)
+        return signed(self._pages, forged.number, [forged])
 
     Hosting.answer = answer  # type: ignore[method-assign]
 

@@ -82,7 +82,7 @@ class Sender:
                 if error.reverted:
                     self._nonce = nonce
                     raise LedgerRefused(f"the contract refused: {error.reason}") from None
-                if "nonce" in error.message.lower():
+                if error.message.startswith("nonce "):
                     continue
                 raise ChainError(f"the chain did not take the transaction: {error}") from None
             self._nonce = nonce + 1

@@ -26,6 +26,7 @@ OVERDUE_SECONDS = 6.0
 """After so long each of them says so. The clocks of members may differ by less."""
 SUBMIT_SECONDS = 5.0
 _PAUSE, _PAUSE_MOST = 0.1, 2.0
+_LOOK = 0.01
 _BESIDE = 64
 """Transactions of commands that are carried at once."""
 
@@ -132,8 +133,10 @@ class Carrier:
             await self._weigh(refusal.declined, raw, name)
             return False
         await self._watch.take(page, body, book.host)
-        whole = len(page.rows) < PAGE_BLOCKS and len(body) < PAGE_BYTES - RAW_LIMIT
-        return whole and self._copy.find(name) is None
+        if len(page.rows) == PAGE_BLOCKS or len(body) > PAGE_BYTES - RAW_LIMIT or self._copy.find(name) is not None:
+            return False  # here it is, or there is more to come before it
+        self._copy.check(raw)
+        return True
 
     async def _weigh(self, declined: Declined, raw: bytes, name: bytes) -> None:
         """A true refusal is one here as well: the same transaction after the same blocks. Only the clocks may differ.
@@ -158,10 +161,12 @@ class Carrier:
     async def _deliver(self, raw: bytes, name: bytes) -> None:
         try:
             await self.bring(raw)
+            while self._outbox.wanted(raw):  # until the command has seen its block
+                await asyncio.sleep(_LOOK)
         except FolkmootError as error:
             self._outbox.refuse(raw, error)
-        while self._outbox.wanted(raw):  # until the command has read what came of it
-            await asyncio.sleep(_PAUSE)
+            while self._outbox.answered(raw):  # until it has read that, and perhaps left the same again
+                await asyncio.sleep(_LOOK)
         del self._under_way[name]
 
     # ---- members that the host ignores -------------------------------------------------------------------------

@@ -114,16 +114,21 @@ class Hosting:
         if self._copy.hosting or state.trouble is not None or state.held:
             await self._pages.news(IDLE_SECONDS)
             return 0.0
-        host = self._copy.book.host
+        host, source = self._copy.book.host, self._watch.source()
         try:
-            page, body = await self._pages.put_to_host(self._pages.next_page(WAIT_SECONDS), ASK_SECONDS + WAIT_SECONDS)
-            await self._watch.take(page, body, host)
+            if source == host:
+                question, patience = self._pages.next_page(WAIT_SECONDS), ASK_SECONDS + WAIT_SECONDS
+                page, body = await self._pages.put_to_host(question, patience)
+            else:
+                page, body = await self._pages.put(source, self._pages.next_page(1.0), ASK_SECONDS)
+            await self._watch.take(page, body, source)
         except LaterHost as later:
-            await self._vote.learn(later.hosted, self._peer.member_with(host))
+            await self._vote.learn(later.hosted, self._peer.member_with(source))
         except (NetworkError, ProtocolError, IntegrityError):
             self._pause = min(2 * self._pause, PAUSE_MOST)
             return self._pause
-        self._watch.answered()
+        if source == host:
+            self._watch.answered()
         self._pause = PAUSE
         return 0.0
 
@@ -201,7 +206,7 @@ class Hosting:
         raise ProtocolError(f"{type(message).__name__} is not for guests")
 
     def _check_knock(self, guest: bytes, signature: bytes) -> None:
-        if self._peer.member_with(guest) is not None:
+        if any(member.endpoint == guest for member in self._peer.moot.members()):
             return  # it has lost its folder, and not its keys
         contract = bytes.fromhex(self._peer.moot.address[2:])
         voucher = statements.recover(knock_digest(contract, self._copy.me, guest), signature)

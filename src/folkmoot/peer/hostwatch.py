@@ -29,6 +29,8 @@ FRESH_SECONDS = 15.0
 """For so long a member's word counts as what it has and wants."""
 LATE_SECONDS = 3.0
 """For so long the host may take to give a block that another member has."""
+INSTEAD_SECONDS = 60.0
+"""For so long another member is asked for blocks."""
 SILENT_SECONDS = 5.0
 _ASK_SECONDS = 3.0
 _MANY = 32
@@ -54,6 +56,8 @@ class Watch:
         self._host_said = time.monotonic()
         """When the host last answered."""
         self._behind_since: float | None = None
+        self._instead = (0.0, 0, 0)
+        """Until when, in which term, which member is asked for blocks instead of the host."""
         self._lacked: dict[int, str] = {}
         """Why a member's blocks could not be taken."""
 
@@ -274,7 +278,15 @@ class Watch:
                 self._peer.complain(
                     f"the host {self.host_name()} keeps back blocks from {head + 1} on, which {who} has; {VOTE}"
                 )
+                self._instead = now + INSTEAD_SECONDS, self._book.term, member
             return
+
+    def source(self) -> bytes:
+        """Whom to ask for the next block: the host, or where it kept some back lately, a member that had them."""
+        until, term, member = self._instead
+        if time.monotonic() < until and term == self._book.term and member in self._peer.members:
+            return self._peer.members[member].endpoint
+        return self._book.host
 
     async def judge(self, exhibit: Exhibit, body: BodyReader, giver: bytes) -> Message:
         """See for oneself what another member has against the host. Raises ``IntegrityError`` if it is nothing."""

@@ -132,6 +132,10 @@ class Outbox:
         """Whether whoever left it still waits."""
         return self._file(keccak(raw), "raw").exists()
 
+    def answered(self, raw: bytes) -> bool:
+        """Whether whoever left it has not read yet why it is not taken."""
+        return self.wanted(raw) and self._file(keccak(raw), "refused").exists()
+
     def refuse(self, raw: bytes, error: FolkmootError) -> None:
         """Tell whoever left ``raw`` why it is not taken."""
         if self.wanted(raw):

@@ -196,6 +196,10 @@ class _Visit:
         if self._node is not None:
             await self._node.close()
         self.book.close()
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
 
     async def _ask(self, question: Message, answer: type[T]) -> T:
         reply, _ = await self._request(question)
