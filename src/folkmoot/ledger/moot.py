@@ -124,6 +124,11 @@ class Moot:
         """Ledger time, in seconds."""
         return self._chain.now()
 
+    @property
+    def epoch(self) -> int:
+        """How often the chain took back what was read."""
+        return self._chain.epoch
+
     def head(self) -> int:
         """The number of the newest block: when it has not changed, nothing else has."""
         return self._chain.head()

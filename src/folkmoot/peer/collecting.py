@@ -12,18 +12,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from folkmoot.digest import Hash
-from folkmoot.errors import FolkmootError, LedgerRefused, NetworkError
+from folkmoot.errors import FolkmootError, LedgerRefused
 from folkmoot.ledger.records import RoundView, members_of
 from folkmoot.peer.context import PeerContext
-from folkmoot.peer.messages import Committal
+from folkmoot.peer.messages import Ack, Committal
 from folkmoot.round.events import Key
 
 __all__ = ["Collecting"]
 
-SHARE = 0.5
+SHARE = 0.3
 """Of the time until commits close, what a collector waits for the rest."""
-TRUST = 0.75
-"""Of that time, what a member waits for its commit to stand before it posts it itself."""
+TRUST = 0.6
+"""Of that time, what a member waits for its commit to stand before it posts it itself: the rest is for that to be in a
+block in time, and believed."""
 LEAST = 1.0
 """Seconds of either, at least."""
 
@@ -46,9 +47,9 @@ class Collecting:
         collector = turn(view)
         if collector == self._peer.index:
             await self.take(self._peer.index, key, hash, signature)
-        else:
-            await self._hand(collector, key, hash, signature)
-        if not await self._stands(key, self._left(view) * TRUST):
+        elif not await self._hand(collector, key, hash, signature, self._left(view) * SHARE):
+            self._peer.log("hands to nobody", task=key.task, round=key.round, collector=collector)
+        if not await self._stands(key, (view.commit_deadline - self._peer.now()) * TRUST):
             self._peer.log("commits itself", task=key.task, round=key.round, collector=collector)
             await self._post(self._peer.moot.commit, *key, hash)
         await self._refresh()
@@ -92,13 +93,21 @@ class Collecting:
                 break
         await self._refresh()
 
-    async def _hand(self, collector: int, key: Key, hash: Hash, signature: bytes) -> None:
+    async def _hand(self, collector: int, key: Key, hash: Hash, signature: bytes, seconds: float) -> bool:
+        """Give it the signed commit: one that does not see the round on its ledger yet is asked again for a while."""
         task, round, attempt = key
         message = Committal(task=task, round=round, attempt=attempt, hash=hash, signature=signature)
-        try:
-            await self._peer.tell(collector, message)
-        except (NetworkError, FolkmootError) as error:
-            self._peer.log("unreachable", task=task, member=collector, error=str(error))
+        ends = asyncio.get_running_loop().time() + seconds
+        while True:
+            try:
+                reply, _ = await self._peer.ask(collector, message)
+                if isinstance(reply, Ack):
+                    return True
+            except FolkmootError as error:
+                self._peer.log("unreachable", task=task, member=collector, error=str(error))
+            if asyncio.get_running_loop().time() >= ends:
+                return False
+            await asyncio.sleep(min(0.5, seconds / 4))
 
     async def _stands(self, key: Key, seconds: float) -> bool:
         """Whether this member's commit is on the ledger, or none can come there any more, within so many seconds."""

@@ -37,6 +37,8 @@ REQUEST_SECONDS = 20.0
 SLOWEST_RATE = 64 << 10
 """Bytes a second; a request gets ``REQUEST_SECONDS`` and what its bodies take at this rate."""
 FETCH_SECONDS = 300.0
+WRITERS = 4
+"""Transactions of this peer that may wait for their blocks at the same time."""
 _ERRORS_SHOWN = 5
 _REPEAT_SECONDS = 60.0
 """An error that keeps coming is logged again after so long; the status shows it all the while."""
@@ -71,7 +73,7 @@ class PeerContext:
         # A chain in the same process answers within a millisecond; a remote one must not hold the loop up, nor a
         # transaction that waits for its block those who read. A hosted one is read here and written elsewhere.
         self._reader = None if embedded else ThreadPoolExecutor(1, "ledger")
-        self._writer = None if embedded and not hosted else ThreadPoolExecutor(1, "ledger-writer")
+        self._writer = None if embedded and not hosted else ThreadPoolExecutor(WRITERS, "ledger-writer")
         self._block_time = 0.0
 
     def close(self) -> None:

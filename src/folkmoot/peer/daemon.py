@@ -103,9 +103,10 @@ class Daemon:
         self._fetches: set[asyncio.Task[None]] = set()
         self._passed: dict[int, float] = {}
         """When this peer first saw a motion as passed."""
-        self._head = -1
+        self._at = (-1, 0)
+        """The block that the sessions last looked at, and how often the chain had taken blocks back by then."""
         self._surveyed = float("-inf")
-        self._surveyed_head = -1
+        self._surveyed_at = (-1, 0)
         self._written = b""
 
     def stop(self) -> None:
@@ -225,17 +226,17 @@ class Daemon:
 
     async def _look(self) -> float:
         """Look at the chain, and tell the sessions when it has moved."""
-        head = await self._peer.look()
+        place = (await self._peer.look(), self._moot.epoch)
         now = time.monotonic()
-        due = head != self._surveyed_head or now >= self._surveyed + IDLE_SURVEY
+        due = place != self._surveyed_at or now >= self._surveyed + IDLE_SURVEY
         due = due or any(refused.again <= now for refused in self._refused.values())
         if due and now >= self._surveyed + SURVEY:
             await self._survey()
-            self._surveyed, self._surveyed_head = now, head
-        if head != self._head:
+            self._surveyed, self._surveyed_at = now, place
+        if place != self._at:
             for session in list(self._sessions.values()):
                 await self._alone(session, session.refresh)
-            self._head = head
+            self._at = place
         if not self._embedded:
             return REMOTE_POLL
         return BUSY_POLL if any(not session.done for session in self._sessions.values()) else IDLE_POLL
