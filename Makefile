@@ -12,7 +12,7 @@ demo: $(VENV)/.run
 	$(BIN)/folkmoot demo $(ARGS)
 
 test: $(VENV)/.dev check
-	$(BIN)/python -m pytest -m "not long" $(ARGS)
+	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile $(ARGS)
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long $(ARGS)
