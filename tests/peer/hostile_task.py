@@ -43,7 +43,7 @@ def see_beside_the_data():
 
 def connect():
     with socket.create_connection(("127.0.0.1", TARGETS["port"]), timeout=2) as found:
-        return found.recv(100)
+        return found.getpeername()
 
 
 def speak_to_the_host():
@@ -218,8 +218,8 @@ ATTACKS = {
     "speaks to the host of the machine": speak_to_the_host,
     "writes outside": lambda: write_to_each(*TARGETS["written"], "/x", "/dev/x", __file__),
     "changes the dataset": lambda: write(TARGETS["data"]),
-    "deletes blobs": delete_blobs,
     "changes blobs": change_blobs,
+    "deletes blobs": delete_blobs,
     "reopens files": reopen_what_is_open,
     "forks": fork,
     "forks often": fork_often,
