@@ -23,7 +23,7 @@ import rig
 from hostile_task import ATTACKS
 
 from folkmoot.digest import Hash, blob_hash
-from folkmoot.errors import DataError, IntegrityError, LocalError, StoreError, TaskError
+from folkmoot.errors import DataError, FolkmootError, IntegrityError, LocalError, StoreError, TaskError
 from folkmoot.peer.asks import Advance, Contribute, Made, Prepare, Prepared
 from folkmoot.peer.home import Config
 from folkmoot.peer.journal import overrides
@@ -179,7 +179,7 @@ def said(sandboxed: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
                 try:
                     shards = (await made.train(data, (at + 1) % (len(ATTACKS) + 1))).shards
                     said[attack] = f"made: {list(map(made.store.has, shards))}"
-                except TaskError as error:
+                except FolkmootError as error:
                     said[attack] = str(error)
             said["spoilt"] = str(list(made.store.verify_all()))
             said["starts"] = str(made.work.starts)
