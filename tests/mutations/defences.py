@@ -19,6 +19,8 @@ DROPOUT = "attacks/test_dropouts.py::test_"
 TRANSCRIPT = "attacks/test_transcript.py::test_"
 MOOT, ASSEMBLY = "src/folkmoot/ledger/Moot.vy", "src/folkmoot/ledger/Assembly.vy"
 CONTRACT = "ledger/test_contract_rounds.py::test_"
+SANDBOX = "peer/test_sandbox.py::test_"
+HOSTILE = SANDBOX + "malicious_code_does_not_get_far"
 GRANTS = "ledger/test_contract_grants.py::test_"
 ACCOUNTS = "ledger/test_contract_accounts.py::test_"
 MOTIONS = "ledger/test_contract_assembly.py::test_"
@@ -754,5 +756,86 @@ DEFENCES = [
         "if said in known and signer.name == sources.register.name(signer.member):",
         "if True:",
         ("peer/test_lineage.py::test_an_export_of_another_moot_is_not_held_against_this_one",),
+    ),
+    # ---- the code of others (where bubblewrap is) ------------------------------------------------------------------
+    Defence(
+        "a sandbox has no network",
+        PEER + "sandbox.py",
+        '_NAMESPACES = ("--unshare-all", ',
+        '_NAMESPACES = ("--unshare-ipc", "--unshare-pid", "--unshare-uts", ',
+        (HOSTILE,),
+    ),
+    Defence(
+        "blobs are lent to be read",
+        PEER + "sandbox.py",
+        'made += ("--ro-bind", str(blobs), BLOBS)',
+        'made += ("--bind", str(blobs), BLOBS)',
+        (HOSTILE, SANDBOX + "what_is_made_honestly_after_all_that_is_there_and_nothing_is_spoilt"),
+    ),
+    Defence(
+        "a dataset is shown to be read",
+        PEER + "sandbox.py",
+        'made += ("--ro-bind", dataset.source, dataset.path)',
+        'made += ("--bind", dataset.source, dataset.path)',
+        (HOSTILE, SANDBOX + "what_is_made_honestly_after_all_that_is_there_and_nothing_is_spoilt"),
+    ),
+    Defence(
+        "what is the peer's own is no dataset",
+        PEER + "sandbox.py",
+        "if _within(home, (source,)) or _within(store, (source,)) or _within(source, (store,)):",
+        "if False:",
+        (SANDBOX + "what_is_the_peers_own_is_never_shown",),
+    ),
+    Defence(
+        "an override is put on record",
+        PEER + "sandbox.py",
+        'peer.journal.override("sandbox", chosen.by)',
+        "pass",
+        (
+            SANDBOX + "without_bubblewrap_a_peer_refuses_the_code_of_others_says_how_to_mend_it_and_stays_up",
+            SANDBOX + "an_override_in_the_configuration_is_recorded_at_each_start_and_kept",
+        ),
+    ),
+    Defence(
+        "a task is one process",
+        PEER + "seccomp.py",
+        "yield from _unless(_BITS, _CLONE_THREAD, _ERRNO | _EPERM)",
+        "yield from _unless(_BITS, 0xFFFFFFFF, _ERRNO | _EPERM)",
+        (HOSTILE,),
+    ),
+    Defence(
+        "the environment stays outside",
+        PEER + "workplace.py",
+        "env={**_ENVIRONMENT, **environment()},",
+        "env={**_ENVIRONMENT, **environment(), **os.environ},",
+        (HOSTILE,),
+    ),
+    Defence(
+        "an answer names what was made for it",
+        PEER + "workplace.py",
+        "if not known.issuperset(named_in(question, reply)):",
+        "if False:",
+        (SANDBOX + "it_cannot_pass_off_a_blob_that_it_did_not_make",),
+    ),
+    Defence(
+        "no more blobs than are due",
+        PEER + "workplace.py",
+        "if not left:",
+        "if False:",
+        (SANDBOX + "it_cannot_fill_the_store",),
+    ),
+    Defence(
+        "memory is limited",
+        PEER + "process.py",
+        "limits[resource.RLIMIT_AS if alone else resource.RLIMIT_DATA] = memory",
+        "pass",
+        (HOSTILE,),
+    ),
+    Defence(
+        "a dataset whose grant ended is not seen",
+        PEER + "session.py",
+        "self.spawn(self._compute.see(None))",
+        "pass",
+        (SANDBOX + "the_dataset_is_in_the_sandbox_from_the_grant_until_it_is_withdrawn",),
     ),
 ]
