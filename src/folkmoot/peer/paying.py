@@ -107,7 +107,7 @@ class Paying:
         if self._made.get((first, last), (None, ()))[0] != stands_on:
             policy = self._compute.policy
             assert policy is not None
-            scores, split = await asyncio.to_thread(_made, policy, finals, told, first, last)
+            scores, split = await asyncio.to_thread(_computed, policy, finals, told, first, last)
             self._made[first, last] = stands_on, split
             if self._compute.unscored is None:
                 self._peer.journal.rate(self._record.id, last, scores)
@@ -158,7 +158,7 @@ class Paying:
         return statements.split_digest(self._bounty.purse.domain, self._record.id, first, last, split)
 
 
-def _made(
+def _computed(
     policy: Policy, finals: Mapping[int, Final], told: Mapping[int, bytes], first: int, last: int
 ) -> tuple[dict[int, int], tuple[int, ...]]:
     scores = scores_of(policy, finals, told, last)

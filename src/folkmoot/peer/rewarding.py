@@ -11,7 +11,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from typing import TypeVar
 
 from folkmoot.errors import FolkmootError, LedgerRefused, LocalError, TaskError
 from folkmoot.ledger.purse import seal_of
@@ -37,7 +36,6 @@ REST = 4.0
 """How much longer than a round's scoring took it is until another one's, while rounds are under way."""
 AGAIN = 1.0
 """Seconds until a round is looked at again whose blobs are not all here."""
-T = TypeVar("T")
 
 
 class Rewarding:
@@ -149,9 +147,9 @@ class Rewarding:
         if question is None:
             self._again[final.round] = time.monotonic() + AGAIN
             return
-        began, seconds = time.monotonic(), COMPUTE_SECONDS if self._bounty.done else float(self._record.final_seconds)
+        began = time.monotonic()
         try:
-            effects = await self._compute.appraise(question, seconds)
+            effects = await self._compute.appraise(question, self._time_to_score())
             if len(effects) != len(question.rows):
                 raise TaskError("nothing is held out, or the round trained nothing")
             vector = encode_effects(effects)
@@ -163,6 +161,12 @@ class Rewarding:
         took = time.monotonic() - began
         self._rested = began + took + REST * took
         self._slow = self._slow or took > self._record.final_seconds / 4
+
+    def _time_to_score(self) -> float:
+        """Seconds that a round's scoring may take: not so long that the scores of others are not sealed in time."""
+        window = self._record.exchange_seconds
+        left = ((0.5 - self._waited(last)) * window for last in self._untold())
+        return max(1.0, min([COMPUTE_SECONDS if self._bounty.done else self._record.final_seconds, *left]))
 
     def _question(self, final: Final, path: str) -> Appraise | None:
         """What the worker is asked of a round; ``None`` while not all that it takes is on this disk."""
