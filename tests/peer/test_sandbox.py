@@ -415,6 +415,30 @@ def test_the_worker_is_lent_what_a_question_is_about_and_nothing_else(mean: Plac
     assert list((mean.store.root / "lent").iterdir()) == []
 
 
+def test_what_a_killed_peer_had_lent_is_taken_back(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    name = store.put(b"a blob")
+    lent = store.lend()
+    lent.show([name, blob_hash(b"another")])
+    assert [path.read_bytes() for path in lent.folder.iterdir()] == [b"a blob"]
+    assert list(store.verify_all()) == []
+    store.reclaim()
+    assert not lent.folder.exists()
+    assert store.get(name) == b"a blob"
+
+
+def test_where_there_are_no_links_a_copy_is_lent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    store = Store(tmp_path)
+    lent = store.lend()
+    lent.show([store.put(b"a blob")])
+    assert [path.read_bytes() for path in lent.folder.iterdir()] == [b"a blob"]
+    lent.close()
+
+
 def test_a_blob_that_went_bad_on_disk_is_moved_aside_and_can_be_fetched_again(mean: Place) -> None:
     async def ask() -> None:
         await mean.begin()

@@ -40,10 +40,19 @@ class Lent:
                 del self._shown[name]
             for name in found.keys() - self._shown.keys():
                 with suppress(FileNotFoundError):  # deleted since
-                    os.link(self._blob(name), self.folder / name.hex())
+                    _link(self._blob(name), self.folder / name.hex())
                     self._shown[name] = found[name]
 
     def close(self) -> None:
         """Take everything back."""
         self._shown.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _link(blob: Path, link: Path) -> None:
+    try:
+        os.link(blob, link)
+    except FileNotFoundError:
+        raise
+    except OSError:  # a file system that has no links, or no more of them
+        shutil.copyfile(blob, link)
