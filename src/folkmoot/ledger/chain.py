@@ -131,6 +131,14 @@ class Chain:
         """Ledger time in seconds: the embedded chain's clock, or the newest believed block's timestamp elsewhere."""
         return float(self.view.believed().time) if self._replica is None else self._replica.now()
 
+    def newest_time(self) -> int:
+        """The time of the newest believed block, in seconds. Blocks never go back in time: none that comes later has an
+        earlier one, whatever the clock says."""
+        if self._replica is None:
+            return self.view.believed().time
+        self._replica.head()
+        return self._replica.newest.timestamp
+
     def block_time(self, number: int) -> int:
         """The time of a block, in seconds."""
         if self._replica is None:

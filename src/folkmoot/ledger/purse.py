@@ -167,6 +167,15 @@ class Purse:
             logs = [log for log in logs if self._chain.block_time(log.block) < before]
         return {int.from_bytes(log.topics[3], "big"): answer(["bytes"], log.data)[0] for log in logs}
 
+    def newest_time(self) -> int:
+        """The time of the newest block, in seconds: none that comes later has an earlier one."""
+        return self._chain.newest_time()
+
+    def mark(self) -> None:
+        """Have a block made, of an empty transaction to the signer itself: it shows everybody that its time has come.
+        For embedded chains, where no block is made of itself."""
+        self._writer.send(self._writer.address, b"")
+
     def settle(self, task: int, token: str, last: int, weights: Sequence[int], signatures: Mapping[int, bytes]) -> None:
         """Split what is due between members by a quorum's word.
 

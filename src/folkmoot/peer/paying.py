@@ -29,8 +29,6 @@ TURN = 4
 """Each member in turn has so many of the peers' ``Timing.stagger`` to gather signatures and post."""
 PAUSE = 2
 """So many of them pass before it asks again."""
-MARGIN = 1.0
-"""Seconds after the end of a window on an embedded chain: another process's block of its last moment may still come."""
 
 
 class Paying:
@@ -52,7 +50,11 @@ class Paying:
         split = await self._split(first, last)
         living = sorted(self._peer.living)
         turn = int(self._peer.now() / (TURN * self._peer.timing.stagger)) % max(len(living), 1)
-        if split is None or self._peer.index != living[turn] or time.monotonic() < self._rested:
+        if self._peer.index != living[turn] or time.monotonic() < self._rested:
+            return
+        if split is None and await self._mark(last):
+            split = await self._split(first, last)
+        if split is None:
             return
         self._rested = time.monotonic() + PAUSE * self._peer.timing.stagger
         signatures = await self._gather(first, last, split, living)
@@ -115,18 +117,35 @@ class Paying:
 
     async def _told(self, last: int) -> dict[int, bytes] | None:
         """What each member showed as its scores of the season in time: in a block before two windows had passed since
-        the first seal. ``None`` until then; nothing where no scores tell anybody apart."""
+        the first seal. ``None`` until a block says that they have: the clock may be ahead of a block that still comes.
+        Nothing where no scores tell anybody apart."""
         if self._compute.unscored is not None:
             return {}
         purse, read, task = self._bounty.purse, self._peer.ledger, self._record.id
-        until = await read(purse.sealing, task, last)
-        end = until + self._record.exchange_seconds
-        if not until or self._peer.now() < end + (MARGIN if self._peer.moot.embedded else 0.0):
+        end = await self._end(last)
+        if not end or await read(purse.newest_time) < end:
             return None
         place = (last, self._bounty.epoch)
         if place not in self._heard:
             self._heard[place] = await read(purse.unsealed, task, last, self._bounty.finals[last].block, end)
         return self._heard[place]
+
+    async def _end(self, last: int) -> int:
+        """Ledger seconds at which the season's scores have been shown; 0 while nobody has sealed any."""
+        until = await self._peer.ledger(self._bounty.purse.sealing, self._record.id, last)
+        return until + self._record.exchange_seconds if until else 0
+
+    async def _mark(self, last: int) -> bool:
+        """Make the block that ends the showing of scores, where it is over by the clock and no block says so; whether
+        one was made. Elsewhere than on an embedded chain blocks come of themselves."""
+        if self._compute.unscored is not None or not self._peer.moot.embedded:
+            return False
+        end = await self._end(last)
+        if not end or self._peer.now() < end or await self._peer.ledger(self._bounty.purse.newest_time) >= end:
+            return False
+        self._rested = time.monotonic() + PAUSE * self._peer.timing.stagger
+        await self._peer.post(self._bounty.purse.mark)
+        return True
 
     # ---- signatures --------------------------------------------------------------------------------------------
 
