@@ -399,6 +399,31 @@ def test_a_dataset_that_is_put_in_anothers_place_is_seen_and_one_whose_grant_end
     with_worker(mean, train)
 
 
+def test_what_is_at_work_on_a_dataset_that_is_withdrawn_ends_at_once_and_what_waits_is_refused(tmp_path: Path) -> None:
+    """With a sandbox or without."""
+    path, began = tmp_path / "data.txt", tmp_path / "began"
+    path.write_text("1\n")
+    source = mean_task(tmp_path)
+    text = source.read_text().replace("return Contribution(", "open(PATH, 'w'); time.sleep(600); return Contribution(")
+    source.write_text(f"import time\nPATH = {str(began)!r}\n{text}")
+    made = place(tmp_path, source)
+    made.work._sandbox = None
+
+    async def train() -> None:
+        await made.begin(path)
+        first = asyncio.ensure_future(made.train(path))
+        while not began.exists():
+            await asyncio.sleep(0.01)
+        second = asyncio.ensure_future(made.train(path))
+        await asyncio.sleep(0)
+        made.work.withdraw(None)
+        for asked in (first, second):
+            with pytest.raises(TaskError, match="may not be used any more"):
+                await asyncio.wait_for(asked, 30)
+
+    with_worker(made, train)
+
+
 def test_the_worker_is_lent_what_a_question_is_about_and_nothing_else(mean: Place, tmp_path: Path) -> None:
     other = mean.store.put(b"of another task")
     (tmp_path / "data.txt").write_text("1\n")

@@ -61,7 +61,8 @@ class Compute:
         """The task's, once it is loaded."""
         self.unscored: str | None = None
         """Why its contributions cannot be told apart, where they cannot."""
-        self._path: str | None = None
+        self.path: str | None = None
+        """Of the dataset that may be used."""
         self._layout: tuple[Hash, Layout] | None = None
         self._training: tuple[Key, asyncio.Task[Made]] | None = None
         self._summed: tuple[int, SumUp] | None = None
@@ -72,7 +73,8 @@ class Compute:
 
         ``begun``: it continues another task, and where it starts is checked already.
         """
-        await self.see(await self._granted())
+        self.allow(await self._granted())
+        await self.show()
         loaded = await self._workplace.load()
         if not _is_name(loaded.name):
             raise TaskError("it is refused: its name is not a line of text")
@@ -89,15 +91,25 @@ class Compute:
         self.policy, self.unscored = policy, loaded.unscored
         return loaded.name, policy
 
-    async def see(self, path: str | None) -> None:
-        """Let the task's code see the dataset at ``path``, which is granted, or none."""
-        if path != self._path:
-            self._path = path
-            await self._workplace.show(path)
+    def allow(self, path: str | None) -> bool:
+        """Let the task's code use the dataset at ``path``, which is granted, or none; whether that is news. What is at
+        work on another one ends at once."""
+        news, self.path = path != self.path, path
+        if news:
+            self._workplace.withdraw(path)
+        return news
+
+    async def show(self) -> None:
+        """Let the worker see what it may use, and nothing else, before it is asked again."""
+        await self._workplace.show(self.path)
+
+    def _check(self, path: str) -> None:
+        if path != self.path:
+            raise TaskError("its dataset may not be used any more")
 
     async def _granted(self) -> str | None:
         """Path of the dataset that is granted already, so that the worker need not be started twice."""
-        grant = await self._peer.ledger(self._peer.moot.grant_of, self._record.id, self._peer.index)
+        grant = await self._peer.own_grant(self._record.id)
         with contextlib.suppress(LocalError):
             return None if grant is None else self._peer.dataset_path(grant.dataset)
         return None
@@ -143,6 +155,7 @@ class Compute:
     async def _make(
         self, action: ev.Train, path: str, plan: Plan, masking: Masking | None, seconds: float
     ) -> tuple[tuple[Hash, ...], float]:
+        self._check(path)  # it may have waited
         key, bundle = action.key, self._record.bundle
         seed = self._peer.training_seed(bundle, key.round)
         noise = self._peer.noise_seed(bundle, key, action.parent)
@@ -164,6 +177,7 @@ class Compute:
 
     async def appraise(self, ask: Appraise, seconds: float) -> tuple[int, ...]:
         """What the rows of a round are worth here; the worker is ended where that takes over ``seconds``."""
+        self._check(ask.path)
         return (await self._workplace.ask(ask, Appraised, seconds)).effects
 
     async def _contribute(self, key: Key, ask: Contribute, seconds: float) -> Made:

@@ -16,7 +16,7 @@ from blake3 import blake3
 from folkmoot.digest import Hash
 from folkmoot.errors import IntegrityError, NetworkError
 from folkmoot.ledger import Moot, statements
-from folkmoot.ledger.records import Member
+from folkmoot.ledger.records import Grant, Member
 from folkmoot.network import Node, fetch
 from folkmoot.network.messages import Message
 from folkmoot.peer.home import Home
@@ -96,6 +96,10 @@ class PeerContext:
         if self._writer is None:
             return call(*args, **kwargs)
         return await asyncio.get_running_loop().run_in_executor(self._writer, lambda: call(*args, **kwargs))
+
+    async def own_grant(self, task: int) -> Grant | None:
+        """The live grant of this member for ``task``, if there is one."""
+        return await self.ledger(self.moot.grant_of, task, self.index)
 
     def now(self) -> float:
         """Ledger time: the embedded chain's clock, or elsewhere the newest block's as of the last ``look``."""

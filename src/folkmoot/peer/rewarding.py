@@ -98,7 +98,7 @@ class Rewarding:
         """Score rounds, the newest first, for as long as that is no hindrance and no word is due."""
         while self._may_score() and (final := next(self._unscored(), None)) is not None:
             path = await self._path()
-            if path is None or any(map(self._pressing, self._untold())):
+            if path is None or path != self._compute.path or any(map(self._pressing, self._untold())):
                 break
             await self._appraise(final, path)
             await self._bounty.look()
@@ -136,7 +136,7 @@ class Rewarding:
 
     async def _path(self) -> str | None:
         """Path of the dataset that a live grant lets the task use."""
-        grant = await self._peer.ledger(self._peer.moot.grant_of, self._record.id, self._peer.index)
+        grant = await self._peer.own_grant(self._record.id)
         try:
             return None if grant is None else self._peer.dataset_path(grant.dataset)
         except LocalError:
@@ -154,7 +154,8 @@ class Rewarding:
                 raise TaskError("nothing is held out, or the round trained nothing")
             vector = encode_effects(effects)
         except (FolkmootError, ValueError) as error:
-            self._again[final.round] = float("inf")
+            withdrawn = path != self._compute.path  # in the midst of it: maybe for a while only
+            self._again[final.round] = time.monotonic() + AGAIN if withdrawn else float("inf")
             self._peer.log("not scored", task=self._record.id, round=final.round, error=str(error))
         else:
             self._peer.journal.score(self._record.id, final.round, final.inputs, vector)
@@ -246,6 +247,8 @@ class Rewarding:
         mine = self._peer.journal.sealed(self._record.id, last)
         if mine is None or await self._stands(last, "unseal") or not await self._stands(last, "seal"):
             return
+        if mine[1] and await self._path() is None:
+            return  # the grant has ended since: what was found on that data is not told any more
         if await self._post(self._bounty.purse.unseal, self._record.id, last, *mine):
             self._said.add(("unseal", last, self._bounty.epoch))
             self._peer.log("showed scores", task=self._record.id, last=last)

@@ -92,6 +92,8 @@ class TaskSession:
         self._jobs: dict[asyncio.Task[None], Key | None] = {}
         self._refreshing = asyncio.Lock()
         self._looked = float("-inf")
+        self._ends: float | None = None
+        """Ledger seconds at which the own grant ends by itself."""
 
     # ---- life --------------------------------------------------------------------------------------------------
 
@@ -174,9 +176,8 @@ class TaskSession:
             self._looked = time.monotonic()
             view = await self._peer.ledger(self._peer.moot.round_view, self.record.id)
             key = Key(view.task, view.round, view.attempt)
-            out = self._without >> self._peer.index & 1
-            self._willing = not view.paused and not out and await self._granted(key) is not None
             finished, self._view = self.done, view
+            self._willing = await self._granted(key) is not None
         self._show(view)
         self.feed(ev.LedgerSeen(view, self._peer.now(), self._willing))
         if self.done and not finished and not self._rewarding.scoring:
@@ -184,6 +185,10 @@ class TaskSession:
 
     def tick(self) -> None:
         """Tell the machine that time has passed."""
+        if self._ends is not None and self._peer.now() >= self._ends:
+            self._ends = None
+            self._allow(None)  # the grant has ended by itself: no block says so
+            self.spawn(self.refresh())
         self.feed(ev.Clock(self._peer.now()))
 
     def reward(self) -> None:
@@ -212,10 +217,11 @@ class TaskSession:
 
     async def _granted(self, key: Key) -> tuple[int, str] | None:
         """Number and path of the dataset that is granted to exactly this task, if there is a live grant and privacy
-        left to spend under it."""
-        grant = await self._peer.ledger(self._peer.moot.grant_of, self.record.id, self._peer.index)
-        if grant is None:
-            self.spawn(self._compute.see(None))
+        left to spend under it, and the task is neither paused nor does without this member."""
+        grant = await self._peer.own_grant(self.record.id)
+        self._ends = None if grant is None else grant.until
+        if grant is None or self._paused or self._without >> self._peer.index & 1:
+            self._allow(None)
             return None
         dataset = grant.dataset
         try:
@@ -223,14 +229,23 @@ class TaskSession:
         except LocalError as error:
             self._peer.complain(str(error), task=self.record.id)
             return None
+        self._allow(path)
         if path is None:
             where = self._peer.home.data_file
             self._peer.complain(
                 f"task {self.record.id} may use dataset {dataset}, and {where} does not say where it is"
             )
             return None
-        self.spawn(self._compute.see(path))
         return (dataset, path) if self._spending.allows(grant, path, key) else None
+
+    def _allow(self, path: str | None) -> None:
+        """Let the worker use this dataset, or none, from now on."""
+        if self._compute.allow(path):
+            self.spawn(self._compute.show())
+
+    @property
+    def _paused(self) -> bool:
+        return self._view is not None and self._view.paused
 
     def _show(self, view: RoundView) -> None:
         status = self.status
@@ -247,7 +262,7 @@ class TaskSession:
     # ---- actions -----------------------------------------------------------------------------------------------
 
     def _set_going(self, action: Action) -> None:
-        if isinstance(action, ev.Wait) and self._view is not None and self._view.paused:
+        if isinstance(action, ev.Wait) and self._paused:
             return  # people decided that, and the status says so
         if isinstance(action, ev.Wait):
             self.status.reason = action.reason
@@ -326,6 +341,10 @@ class TaskSession:
                 self.feed(ev.Trained(action.key, reveal))
 
         async def train_or_tell() -> None:
+            while self._paused and self._key == action.key:
+                await asyncio.sleep(FAILED_SECONDS)
+            if self._key != action.key:
+                return
             try:
                 await train()
             except FolkmootError as error:

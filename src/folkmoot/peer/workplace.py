@@ -47,6 +47,7 @@ _MESSAGE_LIMIT = 500
 _LAST_SECONDS = 1.0
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """One thread a worker, unless the user says otherwise: a machine with several peers is not helped by more."""
+_WITHDRAWN = "its dataset may not be used any more, so the task's worker was ended"
 T = TypeVar("T", bound=Answer)
 
 
@@ -81,6 +82,9 @@ class Workplace:
         """Of the dataset that may be seen."""
         self._seen: Sight | None = None
         """What the worker that runs sees of it."""
+        self._using: str | None = None
+        """Of the dataset that it is asked about just now."""
+        self._withdrawals = 0
         self.starts = 0
         """How often the worker was started: each time it has forgotten everything."""
 
@@ -91,21 +95,38 @@ class Workplace:
 
     async def ask(self, question: Ask, answer: type[T], timeout: float) -> T:
         """Ask; the worker is started and the task loaded first where needed. A dataset that the question names is
-        shown, which costs a new start if it was not."""
+        shown, which costs a new start if it was not; if it is withdrawn meanwhile, that is a ``TaskError``."""
+        withdrawals = self._withdrawals
         async with self._turn:
-            if isinstance(question, Contribute | Account | Appraise):
-                self._path = question.path
-                if self._sandbox is not None:
-                    self._sandbox.sight(question.path)
-            if not self._runs or self._blind():
-                await self._started()
-            if isinstance(question, Contribute | Account | Appraise) and self._seen is not None:
-                question = msgspec.structs.replace(question, path=self._seen.path)
-            return await self._exchange(question, answer, timeout)
+            try:
+                if isinstance(question, Contribute | Account | Appraise):
+                    if withdrawals != self._withdrawals and question.path != self._path:
+                        raise TaskError(_WITHDRAWN)
+                    self._path = self._using = question.path
+                    if self._sandbox is not None:
+                        self._sandbox.sight(question.path)
+                if not self._runs or self._blind():
+                    await self._started()
+                if self._using is not None and self._using != self._path:
+                    raise TaskError(_WITHDRAWN)
+                if isinstance(question, Contribute | Account | Appraise) and self._seen is not None:
+                    question = msgspec.structs.replace(question, path=self._seen.path)
+                return await self._exchange(question, answer, timeout)
+            finally:
+                self._using = None
+
+    def withdraw(self, path: str | None) -> None:
+        """Have the worker use no other dataset from now on than the one at ``path``: what it is asked, or is to be
+        asked, about another raises ``TaskError``, and if it is at work on that it is ended at once."""
+        self._path = path
+        self._withdrawals += 1
+        if self._using is not None and self._using != path and self._process is not None and self._runs:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
     async def show(self, path: str | None) -> None:
         """Let the worker see the dataset at ``path`` and no other; one that runs is started again if it does not."""
-        self._path = path
+        self.withdraw(path)
         async with self._turn:
             if self._runs and self._blind():
                 await self._started()
@@ -239,6 +260,8 @@ class Workplace:
             raise TaskError(f"the task's worker was ended in {what}, for what it said is no answer: {error}") from None
         except (OSError, EOFError):
             code = await self._end(self._process)
+            if self._using is not None and self._using != self._path:
+                raise TaskError(_WITHDRAWN) from None
             raise TaskError(f"the task's worker died in {what} (status {code}); see {self._log}") from None
         if isinstance(reply, Failure):
             if reply.kind == IntegrityError.__name__:
