@@ -176,6 +176,15 @@ def test_where_no_more_tell_than_may_lie_all_are_alike():
         assert weights(finals, scores, 1, 3) == (3 * SHARE // 4,) * 4
 
 
+def test_who_joined_after_a_round_has_no_say_in_it():
+    """As many may lie as its own members allow for: one of four, and three more would be too many."""
+    finals = {round: final(round, 0b1111) for round in (1, 2, 3)}
+    says, lies = (400, 300, 200, -100), (-400, -400, -400, 4000)
+    heard = told(says, says, says, says)
+    late = heard | {member: encode_told(dict.fromkeys((1, 2, 3), lies)) for member in range(4, 9)}
+    assert scores_of(PUBLIC, finals, late, 3) == scores_of(PUBLIC, finals, heard, 3)
+
+
 def test_a_round_is_paid_to_those_who_took_part_in_it():
     finals = {1: final(1, 0b0111, 0b0111), 2: final(2, 0b1111)}
     first, second = weights(finals, {}, 1, 1), weights(finals, {}, 2, 2)

@@ -143,7 +143,8 @@ def scores_of(policy: Policy, finals: Mapping[int, Final], told: Mapping[int, by
     """The score of each member that any round of the season was scored with.
 
     ``finals`` holds the season's rounds and the one before; ``told`` what each member showed in time. What is malformed
-    counts as nothing. In each round as many may lie as the moot withstands: f of its members.
+    counts as nothing. In each round its members are heard, and nobody who joined later: as many of them may lie as the
+    moot withstands, f.
     """
     vectors: dict[int, dict[int, tuple[int, ...]]] = {}
     for member, data in sorted(told.items()):
@@ -155,7 +156,7 @@ def scores_of(policy: Policy, finals: Mapping[int, Final], told: Mapping[int, by
     for round in range(begins(last), last + 1):
         final = finals[round]
         groups = groups_of(policy, final, beacon_of(finals, round))
-        heard = {member: words[round] for member, words in vectors.items() if round in words}
+        heard = {m: words[round] for m, words in vectors.items() if round in words and final.members >> m & 1}
         if groups:
             rounds.append(scored(groups, heard, faults(final.members.bit_count())))
     return member_scores(rounds)
