@@ -746,7 +746,7 @@ DEFENCES = [
     Defence(
         "a grant is its member's own over a node",
         PEER + "sources.py",
-        "elif call.sender != consent.main or call.data[:132] != _granting(entry):",
+        "elif call.sender != consent.main or call.data[:164] != _granting(entry, consent.begun):",
         "elif False:",
         ("peer/test_lineage.py::test_over_a_node_a_grant_that_its_member_did_not_sign_is_found",),
     ),

@@ -31,6 +31,8 @@ class Consent:
     main: str = ""
     """The account that could give it: the member's main one at that moment."""
     ended: Entry | None = None
+    begun: int = 0
+    """The round that was being made when it was given; 0 before the first."""
     how: str = ""
     """``revoked``, ``lapsed``, ``expelled`` or ``removed``; empty while nothing has ended it."""
 
@@ -157,7 +159,7 @@ class Register:
             raise IntegrityError(f"{where} was given by a member that could give none")
         self._live[entry["task"], member] = len(self.consents)
         main = self.accounts[member][1]
-        self.consents.append(Consent(entry["task"], member, entry["dataset"], entry, main))
+        self.consents.append(Consent(entry["task"], member, entry["dataset"], entry, main, begun=course.round))
         self._start(course, entry.time)
 
     def _revoked(self, entry: Entry, beside: Sequence[Entry]) -> None:

@@ -56,7 +56,7 @@ class Sources:
             call = self.moot.signed_call(entry.transaction)
             if call.to != self.moot.address:
                 yield f"{where} was given by way of another contract, whose signatures are not checked here"
-            elif call.sender != consent.main or call.data[:132] != _granting(entry):
+            elif call.sender != consent.main or call.data[:164] != _granting(entry, consent.begun):
                 raise IntegrityError(f"{where} is not what its member signed in {entry.transaction.hex()[:12]}")
 
     def find(self, name: Hash) -> Store | None:
@@ -74,11 +74,12 @@ class Sources:
             raise IntegrityError(f"{what}: {error}") from None
 
 
-def _granting(entry: Entry) -> bytes:
-    """How the call begins that makes this entry: task, dataset, limit, until; the last argument is a number of rounds,
-    and which round is the last follows from when it is given."""
+def _granting(entry: Entry, begun: int) -> bytes:
+    """The call that makes this entry while round ``begun`` is being made: task, dataset, limit, until, and for how many
+    rounds."""
     fields = [entry[name] for name in ("task", "dataset", "limit", "until")]
-    return MOOT.call("grant", *fields, 0)[:132]
+    rounds = entry["last"] - max(begun, 1) + 1 if entry["last"] else 0
+    return MOOT.call("grant", *fields, rounds)[:164] if rounds > 0 or not entry["last"] else b""
 
 
 @contextmanager
