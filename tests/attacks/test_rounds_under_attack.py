@@ -131,6 +131,18 @@ def test_what_was_shown_is_not_passed_on_when_the_chain_takes_the_last_commit_ba
     assert isinstance(witness.exchange.answer_pull(pull), Unavailable)
 
 
+def test_the_own_contribution_is_given_to_nobody_before_it_was_let_go(round: Round) -> None:
+    """defence: Exchange.answer_pull asks Journal.released. A grant may end between the machine's word and the push."""
+    witness = round.see(closed(round.key, N, round.commits))
+    witness.feed(ev.Trained(round.key, round.reveals[WITNESS]))
+    assert witness.machine.reveal_of(WITNESS) is not None
+    task, number, attempt = round.key
+    pull = Pull(task=task, round=number, attempt=attempt, contributor=WITNESS, wanted=())
+    assert isinstance(witness.exchange.answer_pull(pull), Unavailable)
+    witness.context.journal.release(round.key, 1)
+    assert isinstance(witness.exchange.answer_pull(pull), Reply)
+
+
 # ---- an equivocating committer ---------------------------------------------------------------------------------------
 
 

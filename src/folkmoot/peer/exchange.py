@@ -106,6 +106,8 @@ class Exchange:
         if len(set(pull.wanted)) != len(pull.wanted):
             raise ProtocolError("a pull asks for a shard twice")
         reveal = machine.reveal_of(pull.contributor) if machine.may_reveal() else None
+        if pull.contributor == self._peer.index and not self._peer.journal.released(pull.key):
+            reveal = None  # its grant may have ended before anything of it was let go
         if reveal is None or any(s >= len(reveal.shards) for s in pull.wanted):
             return Unavailable("that contribution is not here")
         carried, found = [], []

@@ -95,6 +95,11 @@ class Journal:
         others can open it without this peer from then on. ``dataset`` is what it was made from."""
         self._execute("INSERT OR IGNORE INTO released VALUES (?, ?, ?, ?)", (*key, dataset))
 
+    def released(self, key: Key) -> bool:
+        """Whether the own contribution to this attempt was let go."""
+        row = self._execute("SELECT 1 FROM released WHERE task=? AND round=? AND attempt=?", tuple(key)).fetchone()
+        return row is not None
+
     def opens(self, key: Key, survivors: int) -> bool:
         """Whether masks of this attempt may be opened for these survivors, so far as this peer has a say: they are the
         first it is asked with, or fewer of those. Remembered before it happens."""
