@@ -7,7 +7,7 @@ from pathlib import Path
 import faulty_rpc
 import pytest
 from anvil import Anvil
-from real_chain import ANNA, BERT, ID, MARKED, Aside, Contract, Two, mark, mine_until, until, urls
+from real_chain import ANNA, BERT, ID, MARKED, Aside, Contract, Two, mark, mine_until, selector, until, urls
 
 from folkmoot.errors import ChainError, LedgerRefused
 from folkmoot.ledger import JoinFields, Moot, create_chain, open_chain
@@ -22,6 +22,7 @@ def test_what_has_too_few_blocks_above_it_is_seen_by_no_reading(contract: Contra
     contract.mark(7)
     node.mine()
     assert (contract.count(chain), contract.marks(chain), chain.head()) == (0, [], before + 2)
+    assert [int.from_bytes(told) for told in chain.newest_calls(contract.address, selector("count()"))] == [1]
     node.mine()
     assert (contract.count(chain), contract.marks(chain), chain.head()) == (1, [7], before + 3)
     assert chain.now() == int(node.rpc("eth_getBlockByNumber", hex(before + 3), False)["timestamp"], 16)

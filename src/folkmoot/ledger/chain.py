@@ -155,6 +155,15 @@ class Chain:
         except LedgerRefused as error:
             raise LedgerRefused(f"the contract refused: {error}") from None
 
+    def newest_calls(self, to: str, data: bytes) -> list[bytes]:
+        """As ``call``, by each node at its own newest block, believed or not; nothing of an embedded chain, whose
+        newest block ``call`` asks."""
+        if self._replica is not None:
+            return []
+        call = {"to": to, "data": "0x" + data.hex()}
+        answers = self.nodes.told(f"a call of {to}", lambda node: node.ask(octets, "eth_call", call, "latest"))
+        return [answer.get() for answer in answers]
+
     def check(self, call: dict[str, str]) -> None:
         """Raise ``LedgerRefused`` if a transaction like this would revert, going by what nodes are believed."""
         self._pinned(self.view.look, f"a call of {call.get('to', 'no contract')}", partial(Node.call, call=call))

@@ -300,6 +300,13 @@ class Moot:
         """The dataset that ``member`` lets ``task`` use, and its limits; ``None`` without a live grant."""
         return abi.decode_grant(self._call("grant_of", task, member))
 
+    def own_grant(self, task: int, member: int) -> Grant | None:
+        """As ``grant_of``, for who acts on it: ``None`` too where it stands otherwise in a newer block, which is not
+        believed yet. So a grant counts once it is believed, and its end at once."""
+        grant = self.grant_of(task, member)
+        newest = self._chain.newest_calls(self.address, MOOT.call("grant_of", task, member)) if grant else []
+        return grant if all(abi.decode_grant(data) == grant for data in newest) else None
+
     def grant(
         self, task: int, dataset: int, epsilon: float | None = None, *, until: int | None = None, rounds: int = 0
     ) -> None:

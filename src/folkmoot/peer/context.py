@@ -98,8 +98,8 @@ class PeerContext:
         return await asyncio.get_running_loop().run_in_executor(self._writer, lambda: call(*args, **kwargs))
 
     async def own_grant(self, task: int) -> Grant | None:
-        """The live grant of this member for ``task``, if there is one."""
-        return await self.ledger(self.moot.grant_of, task, self.index)
+        """The live grant of this member for ``task``, if there is one: ``Moot.own_grant``."""
+        return await self.ledger(self.moot.own_grant, task, self.index)
 
     def now(self) -> float:
         """Ledger time: the embedded chain's clock, or elsewhere the newest block's as of the last ``look``."""

@@ -365,7 +365,7 @@ class TaskSession:
         return left if left > 0 else max(window, -left)
 
     async def _do_push(self, action: ev.Push) -> None:
-        grant = await self._peer.ledger(self._peer.moot.grant_of, self.record.id, self._peer.index)
+        grant = await self._peer.own_grant(self.record.id)
         if grant is None:
             return  # withdrawn in time
         # What is sent is spent, masked or not: from here on others can open it without this peer.
