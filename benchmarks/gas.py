@@ -186,8 +186,8 @@ def prices_among(n: int, folder: Path) -> dict[str, int]:
     newcomer = statements.address_of(NEWCOMER)
     moot.decide("admit", Kind.ADMIT, int(newcomer, 16))
     moot.pay("join, voted for", lambda: moot.client(n).join(fields(n), NEWCOMER))
-    account = statements.address_of(key(n + 1))
-    moot.pay("delegate", lambda: moot.moots[1].assembly.delegate(account, fields(n + 1)))
+    daily = Signer(key(n + 1))
+    moot.pay("delegate", lambda: moot.moots[1].assembly.delegate(daily, fields(n + 1)))
     moot.decide("remove a member", Kind.REMOVE, n)
     return {**moot.prices, **round_trip, "round": sum(round_trip.values())}
 

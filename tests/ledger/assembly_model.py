@@ -36,6 +36,8 @@ class Assembly:
         self.seats = seats
         self.voucher = voucher
         self.usable = set(elders)
+        self.elders = set(elders)
+        """Those that have not been used yet; they count as members who say nothing."""
         self.rules = rules
         self.owners = dict.fromkeys(tokens, 0)
         """Of each name and key the member that has or had it."""
@@ -59,6 +61,7 @@ class Assembly:
         self.moot.seat(self.moot.assembly, sender)
         if not founding:
             self.usable.remove(voucher)
+            self.elders.discard(voucher)
 
     def delegate(self, sender: str, account: str, endpoint: bytes, exchange: bytes) -> None:
         index = self.moot.main(sender)
@@ -83,7 +86,7 @@ class Assembly:
     def passes(self, motion: Motion) -> bool:
         percent = self.rules[motion.kind in GRAVE]
         living = self.moot.living
-        return 100 * self.weight(motion.ayes & living) > percent * self.weight(living)
+        return 100 * self.weight(motion.ayes & living) > percent * (self.weight(living) + len(self.elders))
 
     def move(self, sender: str, kind: int, words: tuple[int, int, int]) -> int:
         mover = self.moot.main(sender)
@@ -135,6 +138,7 @@ class Assembly:
             moot.bound(assembly, a, b)
         elif kind is Kind.WEIGH:
             require(a < 256 and b <= 1_000_000, "weight out of bounds")
+            require(a in moot.living, "no such member")
             self.weights[a] = b
             self._someone_votes()
         elif kind is Kind.RULES:

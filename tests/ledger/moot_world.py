@@ -127,8 +127,14 @@ class World:
 
     def delegate(self, member: int, number: int) -> None:
         """Put the account and keys of ``number`` in daily use for ``member``."""
-        self.call("delegate", member, account(number), *keys_of(number))
+        self.call("delegate", member, *self.daily(number, account(member)))
         self.delegates[member] = number
+
+    def daily(self, number: int, main: str, keys: int | None = None) -> tuple[Any, ...]:
+        """Arguments of ``delegate``: the account of ``number``, which agrees, and its keys unless told otherwise."""
+        digest = statements.delegation_digest(Domain(CHAIN, self.assembly), main)
+        consent = b"" if account(number) == main else statements.sign(key(number), digest)
+        return account(number), *keys_of(number if keys is None else keys), consent
 
     def move(self, kind: Kind, *words: int, mover: int = 0) -> int:
         padded = [*words, *(0 for _ in range(3 - len(words)))]

@@ -47,7 +47,7 @@ def test_a_daily_account_neither_grants_nor_votes_nor_delegates_but_may_revoke()
         ("grant", task, dataset, 0, 0, 0),
         ("vote", motion, 1),
         ("move", int(Kind.BOUND), [2, 0, 0], bytes(32)),
-        ("delegate", account(FRESH + 1), *keys_of(FRESH + 1)),
+        ("delegate", account(FRESH + 1), *keys_of(FRESH + 1), b""),
     ]:
         with refused("only the main account may"):
             world.call(call[0], FRESH, *call[1:])
@@ -71,24 +71,27 @@ def test_a_main_account_that_delegates_still_acts_but_its_signature_is_nobodys()
 
 def test_a_delegate_is_an_account_that_nobody_has_and_keys_that_no_other_has_or_had():
     world = World(3, seats=9)
+    good, other = world.daily(FRESH, account(1)), keys_of(2)
     taken = [
-        ("already a member", account(2), keys_of(FRESH)),
-        ("account is empty", "0x" + "00" * 20, keys_of(FRESH)),
-        ("endpoint is taken", account(FRESH), (keys_of(2)[0], *keys_of(FRESH)[1:])),
-        ("key is empty", account(FRESH), (keys_of(FRESH)[0], bytes(32), keys_of(FRESH)[2])),
-        ("exchange key is taken", account(FRESH), (keys_of(FRESH)[0], keys_of(2)[1], keys_of(FRESH)[2])),
-        ("binding is not 64 bytes", account(FRESH), (*keys_of(FRESH)[:2], b"")),
+        ("already a member", world.daily(2, account(1), FRESH)),
+        ("the account has not agreed", ("0x" + "00" * 20, *good[1:])),
+        ("the account has not agreed", (*good[:4], world.daily(FRESH, account(2))[4])),
+        ("signature is not 65 bytes", (*good[:4], b"")),
+        ("endpoint is taken", (good[0], other[0], *good[2:])),
+        ("key is empty", (*good[:2], bytes(32), *good[3:])),
+        ("exchange key is taken", (*good[:2], other[1], *good[3:])),
+        ("binding is not 64 bytes", (*good[:3], b"", good[4])),
     ]
-    for reason, name, keys in taken:
+    for reason, arguments in taken:
         with refused(reason):
-            world.call("delegate", 1, name, *keys)
+            world.call("delegate", 1, *arguments)
     world.delegate(1, FRESH)
     with refused("already a member"):
         world.join(FRESH)
-    world.call("delegate", 1, account(1), *keys_of(1))
+    world.call("delegate", 1, *world.daily(1, account(1)))
     assert world.read("accounts_of", 1) == (account(1), account(1)), "what was its own may be its own again"
     with refused("endpoint is taken"):
-        world.call("delegate", 2, account(FRESH + 1), *keys_of(FRESH))
+        world.call("delegate", 2, *world.daily(FRESH + 1, account(2), FRESH))
     world.chain.call(account(FRESH), world.assembly, "join", *fields(7), world.voucher(FRESH))
     assert world.read("number_of", account(FRESH)) == 4, "an account that is free again may be a member's"
 
@@ -105,7 +108,7 @@ def test_members_give_one_whose_main_account_is_lost_a_new_one():
             world.call("revoke", number, task)
     with refused("signature is not the signer's"):
         world.call("commit_all", 0, *old)
-    world.call("delegate", FRESH + 5, account(2), *keys_of(FRESH + 1))
+    world.call("delegate", FRESH + 5, *world.daily(2, account(FRESH + 5), FRESH + 1))
     world.call("commit", 2, task, 1, 0, commitment(2))
 
 
@@ -148,7 +151,7 @@ def actions(task: int, motion: int) -> list[tuple[object, ...]]:
         ("retry", task, 1, 0),
         ("move", int(Kind.BOUND), [2, 0, 0], bytes(32)),
         ("vote", motion, 1),
-        ("delegate", account(FRESH + 1), *keys_of(FRESH + 1)),
+        ("delegate", account(FRESH + 1), *keys_of(FRESH + 1), b""),
     ]
 
 

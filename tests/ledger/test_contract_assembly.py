@@ -72,7 +72,7 @@ def test_grave_motions_need_more_than_ordinary_ones():
 def test_a_member_votes_once_and_its_vote_stands():
     world = World(4)
     moved = world.move(Kind.BOUND, 3, 0)
-    assert tuple(motion(world, moved)) == (moved, 0, 5, (3, 0, 0), bytes(32), world.now + WINDOW, 1, 0, 0, 0)
+    assert tuple(motion(world, moved)) == (moved, 0, 5, (3, 0, 0), bytes(32), world.now + WINDOW, 1, 0, 0, 0, WINDOW)
     world.call("vote", 1, moved, 0)
     for voter, aye in ((0, 1), (0, 0), (1, 1), (1, 0)):
         with refused("already voted"):

@@ -110,7 +110,7 @@ class Decisions(RuleBasedStateMachine):
     @rule(who=PEOPLE, daily=ACCOUNTS, keys=ACCOUNTS)
     def delegate(self, who: int, daily: int, keys: int) -> None:
         told = (account(daily), *keys_of(keys)[:2])
-        self.both("delegate", who, account(daily), *keys_of(keys), told=told)
+        self.both("delegate", who, *self.world.daily(daily, account(who), keys), told=told)
 
     # ---- motions
 
@@ -212,7 +212,7 @@ class Decisions(RuleBasedStateMachine):
             "retry": (1, 1, 0),
             "move": (int(Kind.BOUND), [1, 0, 0], bytes(32)),
             "vote": (1, 1),
-            "delegate": (account(FRESH), *keys_of(FRESH)),
+            "delegate": (account(FRESH), *keys_of(FRESH), b""),
         }.items():
             with pytest.raises(Refused, match="not a member"):
                 self.world.call(name, who, *arguments)
@@ -244,6 +244,7 @@ class Decisions(RuleBasedStateMachine):
             assert tuple(row) == (
                 *(id, motion.mover, motion.kind, motion.words, bytes(32), motion.deadline),
                 *(bits(motion.ayes), bits(motion.noes), int(motion.done), int(self.model.passes(motion))),
+                motion.window,
             )
         for id, task in enumerate(moot.tasks, 1):
             view = read("round_view", id)
@@ -251,6 +252,7 @@ class Decisions(RuleBasedStateMachine):
             points = self.world.chain.read(self.world.purse, "pot", id, self.world.points)[0]
             assert points == self.model.pots.get(id, 0)
         assert ask("about")[1] == NAME
+        assert ask("awaited") == len(self.model.elders)
 
     @invariant()
     def votes_count_once_and_vouchers_admit_as_often_as_they_were_voted_for(self) -> None:

@@ -18,6 +18,7 @@ from moot_world import (
 
 from folkmoot.ledger import statements
 from folkmoot.ledger.address import created_address
+from folkmoot.ledger.assembly import elders_hash
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.statements import Domain
 
@@ -27,7 +28,8 @@ OTHER_VOUCHER = statements.address_of(OTHER)
 
 def test_the_founder_is_member_0_with_what_it_told_of_itself():
     world = World(1, seats=4, heritage=b"\x0e" * 32)
-    assert world.ask("about") == (world.moot, NAME, 4, statements.address_of(VOUCHER), b"\x0e" * 32, world.purse)
+    told = (world.moot, NAME, 4, statements.address_of(VOUCHER), b"\x0e" * 32, world.purse)
+    assert world.ask("about") == (*told, elders_hash(()))
     assert world.read("about") == (1, world.assembly)
     (founder,) = world.ask("members", 0)
     assert tuple(founder) == (account(0), account(0), *fields(0))
@@ -127,6 +129,20 @@ def test_each_elder_of_a_moot_that_is_continued_joins_once_with_its_own_key():
         with refused("voucher is not usable"):
             world.join(number, voucher=voucher)
     assert world.read("counts")[0] == 3
+
+
+def test_elders_that_have_yet_to_come_count_as_members_who_say_nothing():
+    world = World(1, seats=1, elders=[account(20), account(21)])
+    motion = world.move(Kind.BOUND, 2, 0)
+    assert world.ask("awaited") == 2
+    with refused("it has not passed"):
+        world.chain.call(account(0), world.assembly, "enact", motion)
+    world.join(20, voucher=key(20))
+    assert world.ask("awaited") == 1
+    with refused("it has not passed"):
+        world.chain.call(account(0), world.assembly, "enact", motion)
+    world.chain.call(account(20), world.assembly, "vote", motion, 1)
+    world.chain.call(account(0), world.assembly, "enact", motion)
 
 
 def test_names_keys_and_accounts_are_unique_and_well_formed():

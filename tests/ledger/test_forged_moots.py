@@ -92,6 +92,20 @@ def test_elders_are_refused_where_there_is_nothing_they_could_be_of(chain: Chain
         deploy(chain, elders=(friend,)).check_code()
 
 
+def test_code_that_was_laid_there_with_a_storage_of_the_founder_s_own_is_refused(chain: Chain) -> None:
+    """The code is this version's; what deployed it wrote into its storage first."""
+    honest = deploy(chain)
+    code = chain.code(honest.purse.points)
+    sender = Sender(chain, Signer(b"\x12" * 32))
+    # SSTORE 1 at 0; then copy what follows these 15 bytes, and return it
+    prelude = bytes.fromhex("6001600055" + "61" + len(code).to_bytes(2, "big").hex() + "80" + "600f" + "5f39" + "5ff3")
+    sent = sender.receipt(sender.send(None, prelude + code))
+    assert sent.contract is not None
+    assert POINTS.is_code(chain.code(sent.contract))
+    assert not honest._deployed(POINTS, sent.contract)
+    assert honest._deployed(POINTS, honest.purse.points)
+
+
 def test_an_account_without_any_contract_is_no_moot(chain: Chain) -> None:
     with pytest.raises(ChainError, match=r"no moot of this version would|is not the contract"):
         Moot(chain, NONE).check_code()

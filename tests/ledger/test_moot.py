@@ -361,11 +361,11 @@ def test_motions_are_read_as_they_stand(chain: Web3, clock: Clock):
     assert (motion.kind, motion.words, motion.text, motion.mover) == (Kind.BOUND, (2, 1, 0), b"\x0a" * 32, 0)
     assert (motion.ayes, motion.noes, motion.done, motion.passed) == (0b001, 0b010, False, False)
     assert motion.deadline == pytest.approx(clock() + Rules().window, abs=2)
-    assert motion.state(clock(), Rules().window) == "open"
+    assert motion.state(clock()) == "open"
     moots[2].assembly.vote(first, True)
-    assert assembly.motion(first).state(clock(), Rules().window) == "passed"
+    assert assembly.motion(first).state(clock()) == "passed"
     assembly.enact(first)
-    assert [each.state(clock(), Rules().window) for each in assembly.motions()] == ["enacted"] * 2
+    assert [each.state(clock()) for each in assembly.motions()] == ["enacted"] * 2
     assert (assembly.weight_of(2), moots[0].floor()) == (5, (2, True))
     with pytest.raises(LedgerRefused, match="already enacted"):
         assembly.enact(first)
@@ -377,7 +377,7 @@ def test_a_member_works_day_by_day_with_an_account_that_cannot_consent(chain: We
     moots = found(chain, 3)
     task = start(moots)
     before = moots[0].head()
-    moots[2].assembly.delegate(statements.address_of(KEYS[5]), fields(5))
+    moots[2].assembly.delegate(Account.from_key(KEYS[5]), fields(5))
     daily = Moot(chain, moots[0].address, Account.from_key(KEYS[5]))
     me = daily.me()
     assert me is not None

@@ -10,6 +10,7 @@ from folkmoot.ledger import Moot, Phase
 from folkmoot.ledger.motions import Kind, Motion
 from folkmoot.ledger.records import Standing, members_of
 from folkmoot.peer import delegation, governing, migration, reviewing
+from folkmoot.peer.journal import Journal
 from folkmoot.peer.offering import propose
 from folkmoot.task import read_bundle
 
@@ -86,6 +87,15 @@ def test_a_peer_with_daily_keys_takes_over_and_the_old_keys_are_worthless(tmp_pa
         del moot.processes["dora"]
         moot.filled(task, "anna")
         assert moot.verify("anna").models == {task: model}  # over both sets of keys
+        moot.terminate("daily")
+        again = delegation.delegate(main, tmp_path / "again")
+        moot.local.homes["again"] = again  # type: ignore[index]
+        moot.start("again")
+        moot.ready(task, "again")
+        counted = sum(final.survivors >> 3 & 1 for final in moot.finals(task))
+        spent = Journal(again.journal).releases(task, max(again.data()), attempts=False)
+        assert spent >= counted >= 1, "what another set of keys let go of the data counts"
+        moot.terminate("again")
         delegation.take_back(main)
         members = moot.client().members()
         assert (members[3].address, members[3].endpoint) == (main.identity.account.address, main.identity.endpoint)

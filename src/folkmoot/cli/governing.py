@@ -19,6 +19,7 @@ __all__ = ["enact", "follow", "motions", "mover", "vote"]
 
 mover = typer.Typer(help="Put something to the vote; your own vote is for it.", no_args_is_help=True)
 
+_ELSEWHERE = "Where the ledger of a moot's successor is for you: a node of your own, rather than its founder's."
 TaskWord = Annotated[int, typer.Argument(help="Id of the task; see folkmoot tasks.", min=1)]
 MemberWord = Annotated[str, typer.Argument(help="Name or number of the member; see folkmoot members.")]
 MotionWord = Annotated[int, typer.Argument(help="Id of the motion; see folkmoot motions.", min=1)]
@@ -39,7 +40,7 @@ def motions(
     moot = peer.moot()
     names = {m.index: m.name for m in moot.members()}
     rules, now = moot.assembly.rules(), moot.now()
-    rows = [(m, m.state(now, rules.window)) for m in moot.assembly.motions()]
+    rows = [(m, m.state(now)) for m in moot.assembly.motions()]
     rows = [(m, state) for m, state in rows if all_ or state in ("open", "passed")]
     if json:
         told = [{"motion": m, "asks": sentence(m, names), "state": s, "reasons": _reasons(peer, m)} for m, s in rows]
@@ -67,6 +68,7 @@ def motions(
 def vote(
     motion: MotionWord,
     against: Annotated[bool, typer.Option("--against", "--no", help="Vote against it.")] = False,
+    ledger: Annotated[str | None, typer.Option(help=_ELSEWHERE)] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -83,16 +85,20 @@ def vote(
     if not against and (found := moot.assembly.motion(motion)).kind is Kind.RETIRE:
         from folkmoot.peer.migration import check_successor
 
-        check_successor(peer, found)
+        check_successor(peer, found, ledger)
     _tell(moot, governing.vote(moot, motion, not against), json)
 
 
-def follow(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+def follow(
+    ledger: Annotated[str | None, typer.Option(help=_ELSEWHERE)] = None,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
     """Go along to where the moot has moved: join there with your main key, and describe your datasets there."""
     from folkmoot.peer.home import Home
     from folkmoot.peer.migration import follow as go_along
 
-    config = go_along(Home.open(home))
+    config = go_along(Home.open(home), ledger)
     if json:
         show_json({"ledger": config.ledger, "contract": config.contract})
     else:
@@ -299,7 +305,7 @@ def _tell(moot: Moot, motion: Motion, json: bool) -> None:
 
     names = {m.index: m.name for m in moot.members()}
     rules = moot.assembly.rules()
-    state = motion.state(moot.now(), rules.window)
+    state = motion.state(moot.now())
     if json:
         show_json({"motion": motion, "asks": sentence(motion, names), "state": state})
         return

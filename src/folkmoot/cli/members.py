@@ -73,7 +73,12 @@ def join(
     if json:
         show_json({"contract": peer.config.contract, "ledger": peer.config.ledger, "member": index})
         return
-    print(f"joined {peer.moot().name()!r} as member {index}, {as_!r}")
+    moot = peer.moot()
+    print(f"joined {moot.name()!r} as member {index}, {as_!r}")
+    rules, decided, awaited = moot.assembly.rules(), len(moot.assembly.motions()), moot.assembly.awaited()
+    print(f"Its motions pass with more than {rules.ordinary}%, grave ones {rules.grave}%; it has had {decided} so far")
+    if awaited:
+        print(f"It continues another moot: {awaited} members of that can still come in by their own keys")
     print("Next: folkmoot data add PATH, folkmoot tasks, folkmoot run")
 
 

@@ -8,7 +8,8 @@
         passed says, this contract does, here or in the moot's other contract, `Moot.vy`. Nobody else can.
 @dev One member has one vote, unless a motion gives it another weight. A vote is cast once and stands. A motion
      has passed when those for it outweigh its threshold among all members there are. That is counted when it is
-     enacted, so one that has passed should be enacted before members, weights or rules change.
+     enacted, so one that has passed should be enacted before members, weights or rules change. Where a moot
+     continues another one, the members of that which have yet to join count among all, too.
      A set of members is a bitmap, as in `Moot.vy`. Only opcodes of London are used.
 """
 
@@ -19,6 +20,7 @@ PAGE: constant(uint256) = 32
 MIN_WINDOW: constant(uint256) = 10
 MAX_WINDOW: constant(uint256) = 90 * 86_400
 MAX_WEIGHT: constant(uint256) = 1_000_000
+ELDER: constant(uint256) = 2
 
 # what a motion asks for, as `folkmoot.ledger.motions.Kind` numbers it, and what its three words mean
 ADMIT: constant(uint256) = 1  # the voucher's address: its holder may join, once
@@ -37,6 +39,7 @@ DOMAIN_TYPE: constant(bytes32) = keccak256(
 DOMAIN_NAME: constant(bytes32) = keccak256("Folkmoot")
 DOMAIN_VERSION: constant(bytes32) = keccak256("1")
 VOUCHER_TYPE: constant(bytes32) = keccak256("Voucher(address applicant)")
+DELEGATION_TYPE: constant(bytes32) = keccak256("Delegation(address main)")
 # half the order of secp256k1: a signature with a larger s is the mirror image of one with a smaller
 HALF_ORDER: constant(bytes32) = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
@@ -90,6 +93,7 @@ struct Motion:
     noes: uint256
     done: uint256
     passed: uint256
+    window: uint256
 
 
 # from the low end: mover 8 bits, kind 8, deadline 64, done 1, then from bit 88 the window it was moved with
@@ -111,7 +115,8 @@ PURSE: immutable(address)
 
 _profiles: HashMap[uint256, Profile]
 _owner: HashMap[bytes32, uint256]  # index + 1 of whose a name (hashed), endpoint or exchange key ever was
-_usable: HashMap[address, bool]
+_usable: HashMap[address, uint256]  # 1: voted for, 2: an elder's
+_awaited: uint256  # elders that have not joined yet
 
 _rules: uint256  # percent for ordinary motions 8 bits, for grave ones 8, window in seconds above
 _weighed: uint256  # bitmap of members whose weight is not 1
@@ -210,7 +215,9 @@ def __init__(
     assert staticcall Work(moot).number_of(msg.sender) == 1, "not the moot's founder"
     self._set_rules(rules)
     for elder: address in elders:
-        self._usable[elder] = True
+        assert self._usable[elder] == 0, "elder is named twice"
+        self._usable[elder] = ELDER
+    self._awaited = len(elders)
     self._enter(0, empty(address), founder, endpoint, exchange, binding, addresses)
 
 
@@ -233,24 +240,27 @@ def join(
     @param voucher_signature EIP-712 `Voucher(applicant = sender)` by the key of a usable voucher: naming the
            applicant, it is worth nothing to one who copies it from a pending transaction.
     """
-    voucher: address = self._voucher(voucher_signature)
+    assert len(voucher_signature) == 65, "voucher signature is not 65 bytes"
+    statement: bytes32 = keccak256(abi_encode(VOUCHER_TYPE, msg.sender))
+    voucher: address = self._signer(statement, voucher_signature)
     count: uint256 = 0
     datasets: uint256 = 0
     tasks: uint256 = 0
     count, datasets, tasks = staticcall Work(MOOT).counts()
     if voucher != VOUCHER or count >= SEATS:
-        assert self._usable[voucher], "voucher is not usable"
-        self._usable[voucher] = False
+        if self._usable[voucher] == ELDER:
+            self._awaited -= 1
+        assert self._usable[voucher] != 0, "voucher is not usable"
+        self._usable[voucher] = 0
     index: uint256 = extcall Work(MOOT).seat(msg.sender)
     self._enter(index, voucher, name, endpoint, exchange, binding, addresses)
 
 
 @internal
 @view
-def _voucher(signature: Bytes[65]) -> address:
-    assert len(signature) == 65, "voucher signature is not 65 bytes"
+def _signer(statement: bytes32, signature: Bytes[65]) -> address:
+    assert len(signature) == 65, "signature is not 65 bytes"
     domain: bytes32 = keccak256(abi_encode(DOMAIN_TYPE, DOMAIN_NAME, DOMAIN_VERSION, chain.id, self))
-    statement: bytes32 = keccak256(abi_encode(VOUCHER_TYPE, msg.sender))
     s: uint256 = extract32(signature, 32, output_type=uint256)
     v: uint256 = extract32(signature, 33, output_type=uint256) & 255
     assert s <= convert(HALF_ORDER, uint256) and (v == 27 or v == 28), "signature is malleable"
@@ -312,7 +322,7 @@ def announce(addresses: String[512]):
 
 
 @external
-def delegate(account: address, endpoint: bytes32, exchange: bytes32, binding: Bytes[64]):
+def delegate(account: address, endpoint: bytes32, exchange: bytes32, binding: Bytes[64], consent: Bytes[65]):
     """
     @notice Put another account and other keys in daily use, at once; those before count for nothing more. Only
             the sender's main account can, and it may name itself.
@@ -320,8 +330,13 @@ def delegate(account: address, endpoint: bytes32, exchange: bytes32, binding: By
     @param endpoint As in `join`, never another member's.
     @param exchange As in `join`, never another member's.
     @param binding As in `join`, by the new endpoint's key, over the new account.
+    @param consent EIP-712 `Delegation(main = sender)` by the new account's key, lest one takes another's; empty when
+           that is the sender's own.
     """
     index: uint256 = self._voter()
+    if account != msg.sender:
+        statement: bytes32 = keccak256(abi_encode(DELEGATION_TYPE, msg.sender))
+        assert self._signer(statement, consent) == account, "the account has not agreed"
     self._put_keys(index, endpoint, exchange, binding)
     extcall Work(MOOT).use(index, account, msg.sender)
     log Delegated(member=index, account=account, endpoint=endpoint, exchange=exchange)
@@ -404,7 +419,7 @@ def enact(motion: uint256):
     if kind == ADMIT:
         voucher: address = self._address(words[0])
         assert voucher != empty(address), "voucher is empty"
-        self._usable[voucher] = True
+        self._usable[voucher] = max(self._usable[voucher], 1)
     elif kind == REMOVE:
         extcall Work(MOOT).remove(words[0])
         assert self._weight(staticcall Work(MOOT).living()) > 0, "someone must be able to vote"
@@ -417,6 +432,7 @@ def enact(motion: uint256):
         extcall Work(MOOT).bound(words[0], words[1])
     elif kind == WEIGH:
         assert words[0] < MAX_MEMBERS and words[1] <= MAX_WEIGHT, "weight out of bounds"
+        assert (staticcall Work(MOOT).living() >> words[0]) & 1 == 1, "no such member"
         self._weights[words[0]] = words[1]
         self._weighed |= 1 << words[0]
         assert self._weight(staticcall Work(MOOT).living()) > 0, "someone must be able to vote"
@@ -445,7 +461,8 @@ def _passes(kind: uint256, ayes: uint256) -> bool:
     if kind == REMOVE or kind == REKEY or (kind >= WEIGH and kind <= RETIRE):
         percent = (rules >> 8) & 255
     living: uint256 = staticcall Work(MOOT).living()
-    return 100 * self._weight(ayes & living) > percent * self._weight(living)
+    # elders that have yet to come count among all: whoever founds a successor decides nothing there alone
+    return 100 * self._weight(ayes & living) > percent * (self._weight(living) + self._awaited)
 
 
 @internal
@@ -506,6 +523,16 @@ def rules() -> (uint256, uint256, uint256, uint256):
 
 @external
 @view
+def awaited() -> uint256:
+    """
+    @notice How many members of the moot that this one continues can still come in by their own keys.
+    @return Their number; 0 where it continues none.
+    """
+    return self._awaited
+
+
+@external
+@view
 def weight_of(member: uint256) -> uint256:
     """
     @notice The weight of a member's vote.
@@ -523,7 +550,7 @@ def is_usable(voucher: address) -> uint256:
     @param voucher Address of the voucher's key.
     @return 1 if it does, else 0.
     """
-    return 1 if self._usable[voucher] else 0
+    return min(self._usable[voucher], 1)
 
 
 @external
@@ -587,6 +614,7 @@ def motions(start: uint256) -> DynArray[Motion, PAGE]:
                 noes=slots.noes,
                 done=(slots.head >> 80) & 1,
                 passed=1 if self._passes(kind, slots.ayes) else 0,
+                window=slots.head >> 88,
             )
         )
     return page

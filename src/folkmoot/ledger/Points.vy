@@ -30,6 +30,7 @@ def __init__(purse: address):
     @param purse The contract that can make points.
     """
     PURSE = purse
+    log IERC20.Transfer(sender=empty(address), receiver=purse, value=0)
 
 
 @external

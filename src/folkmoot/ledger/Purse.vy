@@ -108,6 +108,10 @@ event Reclaimed:
     amount: uint256
 
 
+event Founded:
+    moot: indexed(address)
+
+
 @deploy
 def __init__(moot: address, assembly: address, points: address):
     """
@@ -118,6 +122,7 @@ def __init__(moot: address, assembly: address, points: address):
     MOOT = moot
     ASSEMBLY = assembly
     POINTS = points
+    log Founded(moot=moot)
 
 
 # ---------------------------------------------------------------- setting aside

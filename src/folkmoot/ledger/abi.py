@@ -26,6 +26,7 @@ __all__ = [
     "DESCRIBED",
     "EXPELLED",
     "FINALISED",
+    "GRANTED",
     "MOOT",
     "PAGE",
     "PROPOSED",
@@ -45,6 +46,7 @@ COMMITTED = MOOT.topics["Committed"]
 DESCRIBED = MOOT.topics["Described"]
 EXPELLED = MOOT.topics["Expelled"]
 FINALISED = MOOT.topics["Finalised"]
+GRANTED = MOOT.topics["Granted"]
 PROPOSED = MOOT.topics["Proposed"]
 SEATED = MOOT.topics["Seated"]
 

@@ -15,7 +15,8 @@ from folkmoot.ledger.interface import Interface, answer, hints, text, words
 from folkmoot.ledger.motions import Kind, Motion, Rules
 from folkmoot.ledger.pages import pages
 from folkmoot.ledger.records import JoinFields, Member
-from folkmoot.ledger.statements import Domain, sign, voucher_digest
+from folkmoot.ledger.signer import Keyed
+from folkmoot.ledger.statements import Domain, delegation_digest, sign, voucher_digest
 from folkmoot.ledger.transact import Sender
 
 __all__ = ["ASSEMBLY", "Assembly", "Founding", "elders_hash", "join_arguments"]
@@ -24,7 +25,7 @@ ASSEMBLY = Interface("Assembly")
 
 # strings are read as bytes: a member may have put anything there, and a strict decoder would refuse the whole page
 _MEMBER = "(address,address,bytes,bytes32,bytes32,bytes,bytes)[]"
-_MOTION = "(uint256,uint256,uint256,uint256,uint256,uint256,bytes32,uint256,uint256,uint256,uint256,uint256)[]"
+_MOTION = f"({'uint256,' * 6}bytes32{',uint256' * 6})[]"
 
 
 class Founding(NamedTuple):
@@ -90,10 +91,13 @@ class Assembly:
         """Say where the signer's peer can be reached, each as ``host:port``."""
         self._send("announce", _joined(addresses))
 
-    def delegate(self, account: str, fields: JoinFields) -> None:
-        """Put another account, and the keys in ``fields``, in daily use. The signer is the member's main account."""
-        keys = (fields.endpoint, fields.exchange, fields.binding)
-        self._send("delegate", checksum_address(account), *keys)
+    def delegate(self, account: Keyed, fields: JoinFields) -> None:
+        """Put another account, and the keys in ``fields``, in daily use. The signer is the member's main account; the
+        other one's key says that it agrees."""
+        main, keys = self._writer.address, (fields.endpoint, fields.exchange, fields.binding)
+        own = checksum_address(account.address) == main
+        consent = b"" if own else sign(bytes(account.key), delegation_digest(self.domain, main))
+        self._send("delegate", account.address, *keys, consent)
 
     # ---- motions -------------------------------------------------------------------------------------------
 
@@ -102,9 +106,9 @@ class Assembly:
         ordinary, grave, window, _ = words(self._call("rules"), 4)
         return Rules(ordinary, grave, window)
 
-    def motions(self) -> tuple[Motion, ...]:
-        """All motions, ascending by id."""
-        return tuple(pages(1, lambda start: _motions(self._call("motions", start))))
+    def motions(self, first: int = 1) -> tuple[Motion, ...]:
+        """All motions from ``first`` on, ascending by id."""
+        return tuple(pages(first, lambda start: _motions(self._call("motions", start))))
 
     def motion(self, id: int) -> Motion:
         """One motion. Raises ``LedgerRefused`` when there is none of that id."""
@@ -112,6 +116,10 @@ class Assembly:
         if not found:
             raise LedgerRefused(f"the moot has no motion {id}")
         return found[0]
+
+    def awaited(self) -> int:
+        """How many members of the moot that this one continues can still come in by their own keys."""
+        return words(self._call("awaited"), 1)[0]
 
     def weight_of(self, member: int) -> int:
         """The weight of a member's vote."""
@@ -178,8 +186,8 @@ def _members(start: int, living: int, data: bytes) -> tuple[Member, ...]:
 def _motions(data: bytes) -> tuple[Motion, ...]:
     (rows,) = answer([_MOTION], data)
     return tuple(
-        Motion(id, mover, Kind(kind), (a, b, c), reasons, deadline, ayes, noes, bool(done), bool(passed))
-        for id, mover, kind, a, b, c, reasons, deadline, ayes, noes, done, passed in rows
+        Motion(id, mover, Kind(kind), (a, b, c), reasons, deadline, ayes, noes, bool(done), bool(passed), window)
+        for id, mover, kind, a, b, c, reasons, deadline, ayes, noes, done, passed, window in rows
     )
 
 

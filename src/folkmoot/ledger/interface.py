@@ -69,6 +69,13 @@ class Interface:
         """
         return len(code) >= self.runtime_bytes and self.creation.find(code[: self.runtime_bytes]) >= 0
 
+    def is_creation(self, data: bytes) -> bool:
+        """Whether a transaction with this data deployed the contract by its own constructor, with whatever arguments.
+
+        Code alone does not show that: what deploys it could have written anything into its storage before.
+        """
+        return data.startswith(self.creation)
+
     def fixed(self, code: bytes) -> bytes:
         """What a deployment has fixed, of code found on a chain: the contract's immutable words."""
         return code[self.runtime_bytes :]

@@ -13,7 +13,7 @@ from folkmoot.ledger.abi import MOOT
 from folkmoot.ledger.address import checksum_address, created_address
 from folkmoot.ledger.assembly import ASSEMBLY, Assembly, elders_hash, join_arguments
 from folkmoot.ledger.chain import Chain, Log, Placed
-from folkmoot.ledger.interface import word, words
+from folkmoot.ledger.interface import Interface, word, words
 from folkmoot.ledger.motions import Rules
 from folkmoot.ledger.pages import pages
 from folkmoot.ledger.purse import POINTS, PURSE, Purse
@@ -194,7 +194,7 @@ class Moot:
             (PURSE, purse.address),
             (POINTS, purse.points),
         ):
-            if not contract.is_code(self._chain.code(address)):
+            if not contract.is_code(self._chain.code(address)) or not self._deployed(contract, address):
                 raise ChainError(
                     f"what stands at {address} is not the contract {contract.name} of this version; do not join: "
                     "ask who gave you the ticket which version of folkmoot founded the moot"
@@ -204,6 +204,18 @@ class Moot:
             raise ChainError(f"the purse {purse.address}, or its points, is another moot's; do not join")
         if not any(about.heritage) and about.elders != elders_hash(()):
             raise ChainError("this moot lets in others without a vote, and continues none that they could be of")
+
+    def _deployed(self, contract: Interface, address: str) -> bool:
+        """Whether the contract at ``address`` was made by a transaction that ran its own constructor and nothing else.
+
+        Each of them leaves an event there, the first that it ever has.
+        """
+        born, _ = words(self._call("about"), 2)
+        first = next(iter(self._chain.history([address], born)), None)
+        made = first and self._chain.rpc("eth_getTransactionByHash", "0x" + first.transaction.hex())
+        if not made or made["to"] or not contract.is_creation(bytes.fromhex(made["input"][2:])):
+            return False
+        return created_address(checksum_address(made["from"]), int(made["nonce"], 16)) == address
 
     def name(self) -> str:
         """What the moot is called."""
@@ -433,6 +445,12 @@ class Moot:
 
     def _finals(self, task: int, first: int) -> list[Final]:
         return [abi.decode_final(*log) for log in self._logs(abi.FINALISED, task, first)]
+
+    def granted_log(self, task: int, member: int) -> list[tuple[int, int]]:
+        """Block and dataset of each grant that ``member`` ever made to ``task``, in the order of the ledger."""
+        topics: list[bytes | None] = [abi.GRANTED, word(task), word(member)]
+        logs = self._chain.logs(self.address, topics, self._about.born)
+        return [(log.block, words(log.data, 1)[0]) for log in logs]
 
     def commits_log(self, task: int) -> list[Commit]:
         """Every commit ever made for ``task``, of abandoned attempts too, in the order of the ledger."""

@@ -60,12 +60,15 @@ class Motion:
     passed: bool
     """Whether, as far as votes go, it can be."""
 
-    def state(self, now: float, window: int) -> str:
+    window: int = 0
+    """Seconds of its window: for as long after ``deadline`` it can be enacted."""
+
+    def state(self, now: float) -> str:
         """``enacted``, ``passed``, ``open``, or ``lapsed``, at ledger time ``now``."""
         if self.done:
             return "enacted"
         if self.passed:
-            return "passed" if now < self.deadline + window else "lapsed"
+            return "passed" if now < self.deadline + self.window else "lapsed"
         return "open" if now < self.deadline else "lapsed"
 
 

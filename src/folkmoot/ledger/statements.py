@@ -22,6 +22,7 @@ __all__ = [
     "Domain",
     "address_of",
     "commit_digest",
+    "delegation_digest",
     "expulsion_digest",
     "holding_digest",
     "hosting_digest",
@@ -41,6 +42,7 @@ _DOMAIN_TYPE = keccak(b"EIP712Domain(string name,string version,uint256 chainId,
 _NAME = keccak(b"Folkmoot")
 _VERSION = keccak(b"1")
 _VOUCHER_TYPE = keccak(b"Voucher(address applicant)")
+_DELEGATION_TYPE = keccak(b"Delegation(address main)")
 _COMMIT_TYPE = keccak(b"Commit(uint256 task,uint256 round,uint256 attempt,bytes32 hash)")
 _HOLDING_TYPE = keccak(b"Holding(uint256 task,uint256 round,uint256 attempt,uint256 contributors)")
 _MODEL_TYPE = keccak(
@@ -68,6 +70,14 @@ class Domain:
 def voucher_digest(domain: Domain, applicant: str) -> bytes:
     """32 bytes that a voucher's key signs to admit the account ``applicant``; ``domain`` is the assembly's."""
     return _digest(domain, _VOUCHER_TYPE, _account(applicant))
+
+
+def delegation_digest(domain: Domain, main: str) -> bytes:
+    """32 bytes that an account signs to be the daily one of the member whose main account is ``main``.
+
+    ``domain`` is the assembly's.
+    """
+    return _digest(domain, _DELEGATION_TYPE, _account(main))
 
 
 def commit_digest(domain: Domain, task: int, round: int, attempt: int, hash: bytes) -> bytes:

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from folkmoot.digest import Hash
-from folkmoot.errors import FolkmootError, LocalError, NetworkError
+from folkmoot.errors import FolkmootError, LedgerRefused, LocalError, NetworkError
 from folkmoot.ledger.hosted import HostedReplica
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import Member, Standing, TaskRecord
@@ -58,6 +58,8 @@ REWARD = 0.2
 REMOTE_REWARD = 3.0
 TEXT_LIMIT = 1 << 20
 """Bytes of the reasons for a motion, or of the account of a moot that moves."""
+ENACT_AGAIN = 300.0
+"""Seconds until what could not be enacted is tried again."""
 OTHERS_ENACT = 10.0
 """Seconds until others enact a motion that its mover has not."""
 REBIND_SECONDS = 20.0
@@ -101,6 +103,7 @@ class Daemon:
         self._wanted: set[Hash] = set()
         """Blobs that are being fetched for people to read."""
         self._fetches: set[asyncio.Task[None]] = set()
+        self._enact_again: dict[int, float] = {}
         self._passed: dict[int, float] = {}
         """When this peer first saw a motion as passed."""
         self._at = (-1, 0)
@@ -124,7 +127,8 @@ class Daemon:
         me = self._moot.me()
         if me is None:
             raise LocalError(f"{self.home.config.name} is not a member of this moot yet; folkmoot join TICKET first")
-        if me.address != self.home.identity.account.address:
+        keys = self.home.identity
+        if (me.address, me.endpoint) != (keys.account.address, keys.endpoint):
             raise LocalError(
                 f"this home holds the main key of {me.name}, and other keys are in daily use: run the peer with those,"
                 " or take them back (folkmoot delegate --back)"
@@ -285,8 +289,18 @@ class Daemon:
             if motion.kind is Kind.RETIRE:
                 self._want(motion.words[2].to_bytes(32, "big"), TEXT_LIMIT)
             since = self._passed.setdefault(motion.id, time.monotonic()) if motion.passed else math.inf
-            if motion.mover == self._peer.index or time.monotonic() > since + OTHERS_ENACT:
-                await self._peer.post(governing.enact, self._moot, motion.id)
+            again = max(self._enact_again.get(motion.id, since), since)
+            if time.monotonic() > again + (0 if motion.mover == self._peer.index else OTHERS_ENACT):
+                await self._try_to_enact(motion.id)
+
+    async def _try_to_enact(self, motion: int) -> None:
+        """Two motions may both pass, and the second find nothing left to do: that is the ledger's to say, and ours to
+        say again only seldom."""
+        try:
+            await self._peer.post(governing.enact, self._moot, motion)
+        except LedgerRefused as refusal:
+            self._enact_again[motion] = time.monotonic() + ENACT_AGAIN
+            self._peer.log("refused", call="enact", motion=motion, reason=str(refusal))
 
     def _bound(self, member: Member) -> bool:
         key = (member.address, member.endpoint, member.exchange, member.binding)

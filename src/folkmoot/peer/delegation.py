@@ -36,7 +36,7 @@ def delegate(home: Home, folder: Path) -> Home:
         shutil.copyfile(home.data_file, daily.data_file)
     if home.journal.exists() and not daily.journal.exists():
         _copy(home.journal, daily.journal)
-    home.moot().assembly.delegate(keys.account.address, fields_of(keys, me.name))
+    home.moot().assembly.delegate(keys.account, fields_of(keys, me.name))
     return daily
 
 
@@ -45,7 +45,7 @@ def take_back(home: Home) -> None:
     me = _main_of(home)
     if me.address == home.identity.account.address:
         raise LocalError("the main keys are in daily use already")
-    home.moot().assembly.delegate(home.identity.account.address, fields_of(home.identity, me.name))
+    home.moot().assembly.delegate(home.identity.account, fields_of(home.identity, me.name))
 
 
 def _main_of(home: Home) -> Member:

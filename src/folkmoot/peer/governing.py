@@ -43,8 +43,8 @@ def enact(moot: Moot, id: int) -> Motion:
 
 def pending(moot: Moot) -> list[Motion]:
     """The motions on which votes count now, or that have passed and are not done yet."""
-    window, now = moot.assembly.rules().window, moot.now()
-    return [m for m in moot.assembly.motions() if m.state(now, window) in ("open", "passed")]
+    now = moot.now()
+    return [m for m in moot.assembly.motions() if m.state(now) in ("open", "passed")]
 
 
 def adoption_of(moot: Moot, task: int) -> Motion | None:

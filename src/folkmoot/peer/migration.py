@@ -102,9 +102,11 @@ def propose_move(home: Home, ledger: str) -> Motion:
     return governing.move(moot, Kind.RETIRE, *words)
 
 
-def check_successor(home: Home, motion: Motion) -> Account:
+def check_successor(home: Home, motion: Motion, ledger: str | None = None, *, gone: bool = False) -> Account:
     """The account that a motion to move names, after everything about it has been checked.
 
+    ``ledger`` is where the successor's ledger is for you, if not where its founder says: a node of your own. Once the
+    moot has ``gone``, what its members have decided there since is theirs, and only what cannot change is checked.
     Raises ``LocalError`` naming what is wrong: an account that is not this moot's, a contract that is not of this
     version, a successor with other rules, another heritage, or that lets in others than this moot's members.
     """
@@ -112,34 +114,39 @@ def check_successor(home: Home, motion: Motion) -> Account:
     name = state.to_bytes(32, "big")
     account = _account(home, name)
     moot = home.moot()
+    at = _moved_at(moot, motion)
+    if not at - _SETTLED <= account.block <= at or account.members != account_of(moot, at, account.ledger).members:
+        raise LocalError(f"motion {motion.id}: its account of the moot is not of when the move was proposed")
     if account != account_of(moot, account.block, account.ledger):
         raise LocalError(
             f"motion {motion.id}: its account of the moot is not what the ledger says up to {account.block}"
         )
-    successor = Moot(chain_at(account.ledger), checksum_address(address.to_bytes(20, "big")))
+    successor = Moot(chain_at(located(ledger or account.ledger)), checksum_address(address.to_bytes(20, "big")))
     if successor.chain_id != chain_id:
         raise LocalError(f"motion {motion.id}: {account.ledger} is chain {successor.chain_id}, not {chain_id}")
     successor.check_code()
     about, assembly = successor.about(), successor.assembly
     if about.heritage != name or about.name != moot.name():
         raise LocalError(f"motion {motion.id}: the successor says that it continues another moot")
-    if assembly.rules() != moot.assembly.rules():
+    if not gone and assembly.rules() != moot.assembly.rules():
         raise LocalError(f"motion {motion.id}: the successor passes motions by other rules")
     members = successor.members()
-    invited = [main for main in account.members if main != members[0].main]
-    if about.elders != elders_hash(invited):
+    invited = ([main for main in account.members if main != founder] for founder in account.members)
+    if about.elders not in map(elders_hash, invited):
         raise LocalError(f"motion {motion.id}: the successor lets in others than the members of this moot")
+    if not gone and assembly.motions():
+        raise LocalError(f"motion {motion.id}: the successor has decided something before its members were there")
     inside = {m.main for m in members}
     outside = [who for who in account.members if who not in inside and not assembly.is_usable(who)]
     strangers = inside - account.members.keys()
-    if outside or strangers or about.seats > 1:
+    if (not gone and (outside or strangers)) or about.seats > 1:
         names = [account.members[who] for who in outside] or sorted(strangers) or ["whoever holds its ticket"]
         wrong = "does not let in" if outside else "has"
         raise LocalError(f"motion {motion.id}: the successor {wrong} {', '.join(names)}")
     return account
 
 
-def follow(home: Home) -> Config:
+def follow(home: Home, ledger: str | None = None) -> Config:
     """Join the moot that this one has moved to, and make ``home`` a peer of that one; its new configuration.
 
     What it knew of the old one is kept beside: configuration, journal and the places of datasets, under the old
@@ -149,33 +156,49 @@ def follow(home: Home) -> Config:
     moves = [m for m in moot.assembly.motions() if m.kind is Kind.RETIRE and m.done]
     if not moves:
         raise LocalError("the moot has not moved; see folkmoot motions")
-    account = check_successor(home, moves[-1])
+    account = check_successor(home, moves[-1], ledger, gone=True)
+    where = located(ledger or account.ledger)
     me = moot.me()
     if me is None or me.main != home.identity.account.address:
         raise LocalError("following the moot takes the member's main key; delegate again afterwards")
     address = checksum_address(moves[-1].words[1].to_bytes(20, "big"))
-    successor = Moot(chain_at(account.ledger), address, home.identity.account)
-    if successor.me() is None:
+    successor = Moot(chain_at(where), address, home.identity.account)
+    there = successor.me()
+    if there is None:
         successor.join(fields_of(home.identity, me.name), bytes(home.identity.account.key))
+    elif there.main != me.main:
+        raise LocalError(f"your account is {there.name}'s in the successor; ask its members to rekey that one")
     _move_files(home, moot, successor)
-    config = msgspec.structs.replace(home.config, ledger=account.ledger, contract=address, chain_id=successor.chain_id)
+    config = msgspec.structs.replace(home.config, ledger=where, contract=address, chain_id=successor.chain_id)
     home.write_config(config)
     return config
 
 
+_SETTLED = 1_000
+"""Blocks between the account of a moot and the motion to move it, at most: its successor is founded meanwhile."""
+
+
+def _moved_at(moot: Moot, motion: Motion) -> int:
+    """The block in which a motion was moved."""
+    return next(e.block for e in chronicle.entries(moot) if e.kind == "Moved" and e.motion == motion.id)
+
+
 def _move_files(home: Home, old: Moot, new: Moot) -> None:
     mark = old.address[2:10].lower()
-    mine = {d.id: d for d in old.datasets() if d.id in home.data()}
+    kept = home.data_file.with_name(f"{home.data_file.stem}-{mark}{home.data_file.suffix}")
+    known = msgspec.json.decode(kept.read_bytes(), type=dict[int, str]) if kept.exists() else home.data()
+    mine = {d.id: d for d in old.datasets() if d.id in known}
     there = {d.card: d.id for d in new.datasets()}
     places: dict[int, str] = {}
-    for id, path in home.data().items():
+    for id, path in known.items():
         if id in mine:
             d = mine[id]
             card = there.get(d.card) or new.describe(d.card, d.records, schema=d.schema, conditions=d.conditions)
             places[card] = path
     for file in (home.config_file, home.data_file):
-        if file.exists():
-            replace(file.with_name(f"{file.stem}-{mark}{file.suffix}"), file.read_bytes(), mode=0o600)
+        beside = file.with_name(f"{file.stem}-{mark}{file.suffix}")
+        if file.exists() and not beside.exists():
+            replace(beside, file.read_bytes(), mode=0o600)
     for suffix in ("", "-wal", "-shm"):
         journal = home.journal.with_name(home.journal.name + suffix)
         if journal.exists():

@@ -111,6 +111,7 @@ class TaskSession:
         for round, name, value in self._peer.journal.metrics(self.record.id, POINTS):
             self.status.metrics.setdefault(name, []).append((round, value))
         self._policy = policy
+        await self._recount()
         self._machine = RoundMachine(self._peer.index, seat_of, policy, timing=self._peer.timing, without=self._without)
         exchange = self._exchange = Exchange(self._peer, self._machine, self.feed, self._accuse)
         unmasking = self._unmasking = Unmasking(self._peer, self._machine, exchange, self.feed, self._accuse)
@@ -137,6 +138,19 @@ class TaskSession:
             ev.PostFinal: voice.finalise,
             ev.PostRetry: voice.retry,
         }
+
+    async def _recount(self) -> None:
+        """Count as let go what the ledger shows of this member and the journal does not know: another set of its keys,
+        with a journal of its own, has committed it. What is under way this peer will note itself."""
+        moot, me, task = self._peer.moot, self._peer.index, self.record.id
+        view = await self._peer.ledger(moot.round_view, task)
+        grants = await self._peer.ledger(moot.granted_log, task, me)
+        for commit in await self._peer.ledger(moot.commits_log, task):
+            key = Key(task, commit.round, commit.attempt)
+            under_way = view.phase is not Phase.DONE and key == Key(task, view.round, view.attempt)
+            if commit.member == me and not under_way:
+                dataset = max((grant for grant in grants if grant[0] <= commit.block), default=(0, 0))[1]
+                self._peer.journal.release(key, dataset)
 
     async def close(self) -> None:
         """Stop all that is under way, and the worker."""
@@ -299,7 +313,7 @@ class TaskSession:
             try:
                 return await work()
             except FolkmootError as error:
-                if self._key == key:
+                if self._key == key and not self._paused:
                     self._peer.complain(str(error), task=self.record.id)
                     self.status.reason = str(error)
             await asyncio.sleep(pause)
