@@ -50,10 +50,10 @@ class HostedRig(rig.Rig):
             self.__dict__.get(kept, {}).pop(name, None)
         return self.local.homes.pop(name)  # type: ignore[attr-defined,no-any-return]
 
-    def try_to_announce(self, name: str) -> None:
+    def try_to_describe(self, name: str) -> None:
         """Send a transaction of a member's, however long it takes."""
         with contextlib.suppress(ChainError):
-            self.homes[name].moot().announce(["127.0.0.1:1"])
+            self.homes[name].moot().describe(bytes(32), 1)
             self.sent.append(name)
 
     def copy(self, name: str) -> HostedReplica:

@@ -243,7 +243,8 @@ class Daemon:
             self._at = place
         if not self._embedded:
             return REMOTE_POLL
-        return BUSY_POLL if any(not session.done for session in self._sessions.values()) else IDLE_POLL
+        pause = BUSY_POLL if any(not session.done for session in self._sessions.values()) else IDLE_POLL
+        return pause if self._hosting is None else await self._hosting.quiet(pause)
 
     async def _survey(self) -> None:
         """Learn of members, their addresses, and tasks; say where this peer is when the ledger does not know."""

@@ -198,11 +198,11 @@ class Home:
         from folkmoot.ledger.hosting import HostUrl
 
         chain = self.chain()
-        if not isinstance(chain.replica, HostedReplica) or chain.replica.book.term == 0:
+        if not isinstance(chain.replica, HostedReplica):
             return self.config.ledger
         host = chain.replica.book.host
-        members = self.moot(chain).members()
-        return str(HostUrl(host, next((m.addresses for m in members if m.endpoint == host), ())))
+        said = next((m.addresses for m in self.moot(chain).members() if m.endpoint == host), ())
+        return str(HostUrl(host, said)) if said else self.config.ledger
 
     def moot(self, chain: Chain | None = None) -> Moot:
         """The moot's ledger, with transactions signed by this member."""

@@ -11,6 +11,7 @@ from folkmoot.keccak import keccak
 from folkmoot.ledger.evm import Reverted
 from folkmoot.ledger.transaction import RAW_LIMIT
 from folkmoot.network import BodyReader, Message, Reply
+from folkmoot.network.limits import TokenBucket
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.hostmessages import PAGE_BLOCKS, PAGE_BYTES, Declined, Hosted, Overdue, Submit
 from folkmoot.peer.hostpages import LaterHost, Pages, Refusal
@@ -25,6 +26,8 @@ TELL_SECONDS = 1.5
 OVERDUE_SECONDS = 6.0
 """After so long each of them says so. The clocks of members may differ by less."""
 SUBMIT_SECONDS = 5.0
+RATE, BURST = 50.0, 400
+"""Transactions of one member that the host takes in a second, in the long run, and at once."""
 _PAUSE, _PAUSE_MOST = 0.1, 2.0
 _LOOK = 0.01
 _BESIDE = 64
@@ -44,6 +47,7 @@ class Carrier:
         self._under_way: dict[bytes, asyncio.Task[None]] = {}
         self._ignored: dict[int, asyncio.Task[None]] = {}
         """For each member, the checking on its transaction that the host is said to ignore."""
+        self._buckets: dict[int, TokenBucket] = {}
 
     def close(self) -> None:
         """Give up all that is under way."""
@@ -52,8 +56,12 @@ class Carrier:
 
     # ---- the host's side ---------------------------------------------------------------------------------------
 
-    async def take(self, message: Submit, body: BodyReader) -> Reply | Message:
+    async def take(self, member: int, message: Submit, body: BodyReader) -> Reply | Message:
         """Put another's transaction into the next block. Its refusal is the contract's."""
+        now = self._loop.time()
+        bucket = self._buckets.setdefault(member, TokenBucket(RATE, BURST, now))
+        if pause := bucket.take(now):  # gas is free here, and everyone replays everything
+            await asyncio.sleep(pause)
         return self.enter(message, await body.read(RAW_LIMIT))
 
     def enter(self, message: Submit, raw: bytes) -> Reply | Message:
@@ -90,8 +98,12 @@ class Carrier:
             self._watch.check_trust()
             if term != book.term:  # each host has its time
                 term, since, told, pause = book.term, time.monotonic(), False, _PAUSE
+            sent = time.time()
             trouble, dropped = await self._try(raw, name)
-            if self._copy.find(name) is not None or term != book.term:
+            if (number := self._copy.find(name)) is not None:
+                self._watch.check_time(number, sent)
+                return
+            if term != book.term:
                 continue
             now = time.monotonic()
             if now > deadline:
@@ -183,6 +195,7 @@ class Carrier:
         name, book = keccak(raw), self._pages.book
         began, term, since = time.monotonic(), -1, 0.0
         try:
+            await self._pages.news(_PAUSE)
             self._copy.check(raw)
             while time.monotonic() < began + CARRY_SECONDS and self._copy.find(name) is None:
                 if book.state.trouble is not None:

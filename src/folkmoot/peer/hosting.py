@@ -140,6 +140,11 @@ class Hosting:
         self._carrier.collect()
         return LOOK_SECONDS
 
+    async def quiet(self, seconds: float) -> float:
+        """Wait so long, or until the next block is here; no seconds more."""
+        await self._pages.news(seconds)
+        return 0.0
+
     # ---- members -----------------------------------------------------------------------------------------------
 
     async def answer(self, member: int, message: Message, body: BodyReader) -> Reply | Message | None:
@@ -147,7 +152,7 @@ class Hosting:
         if isinstance(message, GetBlocks):
             return await self._pages.answer(message)
         if isinstance(message, Submit):
-            return await self._carrier.take(message, body)
+            return await self._carrier.take(member, message, body)
         if isinstance(message, Tidings):
             answer = self._watch.tidings()
             await self._watch.hear(member, message)

@@ -29,6 +29,8 @@ from folkmoot.peer.messages import Unavailable
 __all__ = ["Vote", "accounts_at"]
 
 STEP_SECONDS = 0.25
+_TERMS = 1_000
+"""So far may a term be from the present one: nobody can use them up."""
 
 
 def accounts_at(chain: Replica, contract: str) -> list[str]:
@@ -78,7 +80,8 @@ class Vote:
 
     async def _stand(self, backers: dict[int, Tidings]) -> None:
         """Propose, once those who want this member as host have the same blocks as it."""
-        ready = {m: said for m, said in backers.items() if said.held and said.term == self._book.term}
+        most = self._book.term + _TERMS
+        ready = {m: s for m, s in backers.items() if s.held and s.term == self._book.term and s.voted < most}
         if not self._is_most(1 + len(ready)):
             return
         head = self._copy.head()
@@ -154,6 +157,7 @@ class Vote:
     async def answer(self, member: int, proposal: Propose) -> Message:
         """Sign what another member proposes, if it is what this one wants and gives up nothing that could stay."""
         wanted, book = proposal.appointment, self._book
+        self._copy.head()  # and what a command has written since
         if self._peer.members[member].endpoint != wanted.endpoint:
             raise IntegrityError("only who is to be host proposes itself")
         reason = await self._objection(member, wanted, proposal.fork)
@@ -169,7 +173,7 @@ class Vote:
         book, (term, digest) = self._book, self._book.state.voted
         if book.state.wish != wanted.endpoint:
             return "this member wants another host"
-        if wanted.term <= book.term or wanted.term < term:
+        if not book.term < wanted.term <= book.term + _TERMS or wanted.term < term:
             return f"this member has signed term {max(term, book.term)}"
         if wanted.term == term and digest != wanted.digest(self._peer.moot.domain):
             return f"this member has signed another statement of term {term}"

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from folkmoot.errors import ChainError, FolkmootError, IntegrityError, NetworkError, ProtocolError
 from folkmoot.ledger.hostbook import Trouble
 from folkmoot.ledger.hosting import Head
+from folkmoot.ledger.replica import AHEAD_SECONDS
 from folkmoot.ledger.transaction import RAW_LIMIT
 from folkmoot.network import BodyReader, Message
 from folkmoot.peer.context import PeerContext
@@ -87,6 +88,14 @@ class Watch:
             f"the host {self.host_name()} leaves out a transaction of {who}, {name.hex()[:12]}, that holds here:"
             f" {trouble}; {VOTE}"
         )
+
+    def check_time(self, number: int, sent: float) -> None:
+        """Say where the host's clock is behind: block ``number`` holds what was sent at ``sent``, so it is not older.
+        Deadlines are ledger time, and a clock that stands lets none of them come."""
+        block = self._copy.block(number)
+        if block is not None and block.timestamp < sent - AHEAD_SECONDS:
+            behind = f"{sent - block.timestamp:.0f} s behind this machine's"
+            self._peer.complain(f"the clock of the host {self.host_name()} is {behind}; one of the two is to be set")
 
     def answered(self) -> None:
         """Note that the host answers."""

@@ -106,13 +106,14 @@ class Outbox:
 
     @contextmanager
     def attended(self) -> Iterator[None]:
-        """Show commands that a peer runs. What was left before is dropped: who left it was told that it failed."""
+        """Show commands that a peer runs. What was left long ago is dropped: who left it was told that it failed."""
         descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # the peer holds the home already: only a look can be in its way
-            with suppress(OSError):
-                for left in self.folder.iterdir():
-                    left.unlink(missing_ok=True)
+            for left in self.folder.glob("*"):
+                with suppress(OSError):
+                    if left.stat().st_mtime < time.time() - CARRY_SECONDS:
+                        left.unlink()
             yield
         finally:
             os.close(descriptor)

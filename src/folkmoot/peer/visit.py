@@ -104,7 +104,15 @@ def hosting_url(keys: Identity, bind: str) -> tuple[str, str]:
 
 def prepare(home: Home) -> None:
     """Fetch the chain anew where a hosted moot's member has lost its copy."""
-    if home.hosted and not Hostbook(home.path, HostUrl.parse(home.config.ledger).endpoint).ledger.exists():
+    if not home.hosted:
+        return
+    book = Hostbook(home.path, HostUrl.parse(home.config.ledger).endpoint)
+    if not book.ledger.exists():
+        if book.host == home.identity.endpoint:
+            raise ChainError(
+                f"{book.ledger} is gone, and this peer hosts the chain: let the other members vote for another host"
+                " (folkmoot host move), and join again with a ticket of theirs"
+            )
         with visiting(home.path, home.identity, home.config.ledger, home.config.contract):
             pass
 
