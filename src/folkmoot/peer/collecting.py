@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from folkmoot.digest import Hash
-from folkmoot.errors import FolkmootError, LedgerRefused
+from folkmoot.errors import FolkmootError, IntegrityError, LedgerRefused
 from folkmoot.ledger.records import RoundView, members_of
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.messages import Ack, Committal
@@ -57,9 +57,11 @@ class Collecting:
     async def take(self, member: int, key: Key, hash: Hash, signature: bytes) -> None:
         """Take in a member's signed commit, and post what there is once all have come, or half of the time is over.
 
-        Raises ``IntegrityError`` when the signature is not the member's.
+        Raises ``IntegrityError`` when the signature is not the member's, or it is no commit that the ledger takes.
         """
         self._peer.check_commit(member, key, hash, signature)
+        if not any(hash):
+            raise IntegrityError("an empty commit would spoil the others'")
         for old in [k for k in self._given if k < key]:
             del self._given[old]
         self._given.setdefault(key, {})[member] = (hash, signature)
@@ -80,15 +82,17 @@ class Collecting:
             missing = view.expected & ~view.committed
             if not any(missing >> m & 1 and m not in self._given[key] for m in members_of(missing)):
                 break
-            await asyncio.sleep(min(0.2, wait / 10))
-            if key not in self._given:
+            await asyncio.sleep(min(0.5, wait / 5))
+            view = await self._view(key)
+            if view is None or key not in self._given:
                 return
         for _ in range(3):  # somebody's own commit may come between looking and posting
             view = await self._view(key)
             if view is None or view.closed(self._peer.now()):
                 return
-            fit = view.members if not view.dealt else view.dealt
-            due = {m: c for m, c in self._given.get(key, {}).items() if fit >> m & 1 and not view.committed >> m & 1}
+            # those alone whose commit the ledger takes: one that it refuses would spoil all
+            fit = view.expected & ~view.committed
+            due = {m: c for m, c in self._given.get(key, {}).items() if fit >> m & 1}
             if not due or await self._post(self._peer.moot.commit_all, *key, due):
                 break
         await self._refresh()

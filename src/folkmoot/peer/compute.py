@@ -28,7 +28,7 @@ from folkmoot.peer.asks import (
 )
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.sandbox import Sandbox, choose
-from folkmoot.peer.workplace import Workplace
+from folkmoot.peer.workplace import Withdrawn, Workplace
 from folkmoot.round import events as ev
 from folkmoot.round.commitment import encode_inputs
 from folkmoot.round.events import Key, Reveal, Statement
@@ -105,7 +105,7 @@ class Compute:
 
     def _check(self, path: str) -> None:
         if path != self.path:
-            raise TaskError("its dataset may not be used any more")
+            raise Withdrawn("its dataset may not be used any more")
 
     async def _granted(self) -> str | None:
         """Path of the dataset that is granted already, so that the worker need not be started twice."""

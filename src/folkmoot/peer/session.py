@@ -41,6 +41,7 @@ from folkmoot.peer.tribunal import Tribunal
 from folkmoot.peer.unlearn import check_start
 from folkmoot.peer.unmasking import Unmasking
 from folkmoot.peer.voice import Voice
+from folkmoot.peer.workplace import Withdrawn
 from folkmoot.round import events as ev
 from folkmoot.round.commitment import seat_of
 from folkmoot.round.events import Action, Event, Key
@@ -254,6 +255,7 @@ class TaskSession:
 
     def _allow(self, path: str | None) -> None:
         """Let the worker use this dataset, or none, from now on."""
+        self._willing = self._willing and path is not None
         if self._compute.allow(path):
             self.spawn(self._compute.show())
 
@@ -299,6 +301,8 @@ class TaskSession:
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
+        except Withdrawn as withdrawn:
+            self._peer.log("withdrawn", task=self.record.id, reason=str(withdrawn))
         except NetworkError as error:
             self._peer.log("unreachable", task=self.record.id, error=str(error))
         except FolkmootError as error:
@@ -345,7 +349,8 @@ class TaskSession:
         async def train() -> None:
             granted = await self._granted(action.key)
             if granted is None:
-                raise TaskError("no live grant covers this task and a dataset on this machine")
+                told = "no live grant covers this task and a dataset on this machine"
+                raise TaskError(told) if self._willing else Withdrawn(told)
             exchange, seconds = self._open, self._time_to_train(action.key)
             reveal, norm = await self._compute.train(action, granted[1], exchange.plan(), exchange.masking, seconds)
             self._peer.log("trained", task=action.key.task, round=action.key.round, norm=norm)
@@ -355,17 +360,19 @@ class TaskSession:
                 self.feed(ev.Trained(action.key, reveal))
 
         async def train_or_tell() -> None:
-            while self._paused and self._key == action.key:
-                await asyncio.sleep(FAILED_SECONDS)
-            if self._key != action.key:
-                return
-            try:
-                await train()
-            except FolkmootError as error:
-                self.feed(ev.Failed(action.key, str(error)))
-                if not machine.may_reveal():
-                    raise
-                self._peer.complain(str(error), task=self.record.id)
+            while self._key == action.key:
+                if not self._willing:
+                    await asyncio.sleep(FAILED_SECONDS)
+                    continue
+                try:
+                    return await train()
+                except Withdrawn as withdrawn:
+                    self._peer.log("withdrawn", task=action.key.task, round=action.key.round, reason=str(withdrawn))
+                except FolkmootError as error:
+                    self.feed(ev.Failed(action.key, str(error)))
+                    if not machine.may_reveal():
+                        raise
+                    return self._peer.complain(str(error), task=self.record.id)
 
         await self._until_done(action.key, train_or_tell)
 

@@ -35,7 +35,7 @@ from folkmoot.peer.log import LOG_BYTES, make_room
 from folkmoot.peer.sandbox import BLOBS, Sandbox, Sight, environment, refusal, trouble
 from folkmoot.store import Lent, Manifest, Store
 
-__all__ = ["Workplace"]
+__all__ = ["Withdrawn", "Workplace"]
 
 LOAD_SECONDS = 120.0
 _LENGTH = struct.Struct("<I")
@@ -49,6 +49,10 @@ _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_TH
 """One thread a worker, unless the user says otherwise: a machine with several peers is not helped by more."""
 _WITHDRAWN = "its dataset may not be used any more, so the task's worker was ended"
 T = TypeVar("T", bound=Answer)
+
+
+class Withdrawn(TaskError):
+    """A dataset may not be used any more: somebody decided that, and nothing went wrong."""
 
 
 class Workplace:
@@ -95,20 +99,20 @@ class Workplace:
 
     async def ask(self, question: Ask, answer: type[T], timeout: float) -> T:
         """Ask; the worker is started and the task loaded first where needed. A dataset that the question names is
-        shown, which costs a new start if it was not; if it is withdrawn meanwhile, that is a ``TaskError``."""
+        shown, which costs a new start if it was not; if it is withdrawn meanwhile, that is ``Withdrawn``."""
         withdrawals = self._withdrawals
         async with self._turn:
             try:
                 if isinstance(question, Contribute | Account | Appraise):
                     if withdrawals != self._withdrawals and question.path != self._path:
-                        raise TaskError(_WITHDRAWN)
+                        raise Withdrawn(_WITHDRAWN)
                     self._path = self._using = question.path
                     if self._sandbox is not None:
                         self._sandbox.sight(question.path)
                 if not self._runs or self._blind():
                     await self._started()
                 if self._using is not None and self._using != self._path:
-                    raise TaskError(_WITHDRAWN)
+                    raise Withdrawn(_WITHDRAWN)
                 if isinstance(question, Contribute | Account | Appraise) and self._seen is not None:
                     question = msgspec.structs.replace(question, path=self._seen.path)
                 return await self._exchange(question, answer, timeout)
@@ -117,7 +121,7 @@ class Workplace:
 
     def withdraw(self, path: str | None) -> None:
         """Have the worker use no other dataset from now on than the one at ``path``: what it is asked, or is to be
-        asked, about another raises ``TaskError``, and if it is at work on that it is ended at once."""
+        asked, about another raises ``Withdrawn``, and if it is at work on that it is ended at once."""
         self._path = path
         self._withdrawals += 1
         if self._using is not None and self._using != path and self._process is not None and self._runs:
@@ -261,7 +265,7 @@ class Workplace:
         except (OSError, EOFError):
             code = await self._end(self._process)
             if self._using is not None and self._using != self._path:
-                raise TaskError(_WITHDRAWN) from None
+                raise Withdrawn(_WITHDRAWN) from None
             raise TaskError(f"the task's worker died in {what} (status {code}); see {self._log}") from None
         if isinstance(reply, Failure):
             if reply.kind == IntegrityError.__name__:
