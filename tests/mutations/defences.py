@@ -834,8 +834,8 @@ DEFENCES = [
     Defence(
         "a dataset whose grant ended is not seen",
         PEER + "session.py",
-        "self.spawn(self._compute.see(None))",
-        "pass",
+        "if grant is None or self._paused or self._without >> self._peer.index & 1:\n            self._allow(None)",
+        "if grant is None or self._paused or self._without >> self._peer.index & 1:",
         (SANDBOX + "the_dataset_is_in_the_sandbox_from_the_grant_until_it_is_withdrawn",),
     ),
 ]
