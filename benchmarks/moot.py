@@ -77,7 +77,8 @@ def _cpu(parent: int) -> float:
                 fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
             except OSError:
                 continue
-            used[int(entry.name)] = (int(fields[1]), int(fields[11]) + int(fields[12]))
+            # its own, and that of its children that have ended: workers end with their task
+            used[int(entry.name)] = (int(fields[1]), sum(map(int, fields[11:15])))
     family = {parent}
     while more := {pid for pid, (above, _) in used.items() if above in family} - family:
         family |= more

@@ -707,7 +707,7 @@ DEFENCES = [
     Defence(
         "a voucher that was voted for is used once",
         ASSEMBLY,
-        "        self._usable[voucher] = False\n",
+        "        self._usable[voucher] = 0\n",
         "        pass\n",
         (
             "ledger/test_contract_members.py::test_a_voted_voucher_admits_one_member_and_may_be_voted_for_again",
