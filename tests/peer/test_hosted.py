@@ -15,6 +15,7 @@ from folkmoot.ledger import Phase
 from folkmoot.ledger.chainverify import verify_chain
 from folkmoot.network import Node
 from folkmoot.peer.founding import join, vote
+from folkmoot.peer.home import Home
 from folkmoot.peer.hostmessages import GetBlocks, HostMessage, Knock
 from folkmoot.peer.offering import add_dataset
 
@@ -176,6 +177,29 @@ def test_a_host_that_comes_back_after_another_was_voted_for_learns_of_it_and_tak
         moot.run(*NAMES)  # after a restart they know the host of the day from their disks
         moot.client("dora").describe(bytes(32), 1)
         moot.same_chain(*NAMES)
+
+
+@pytest.mark.long
+def test_a_host_whose_disk_is_put_back_from_old_gets_its_own_blocks_from_the_others(tmp_path: Path) -> None:
+    with hosted(tmp_path / "moot", NAMES[:3]) as moot:
+        moot.settled()
+        moot.terminate("anna")
+        home = moot.homes["anna"].path
+        shutil.copytree(home, tmp_path / "backup")
+        moot.run("anna")
+        for name in NAMES[:3]:
+            moot.client(name).describe(bytes(32), 1)
+        moot.same_chain(*NAMES[:3])
+        before = moot.copy("bert").newest
+        moot.kill("anna")
+        shutil.rmtree(moot.forget("anna").path)
+        shutil.copytree(tmp_path / "backup", home)
+        moot.local.homes["anna"] = Home.open(home)  # type: ignore[index]
+        moot.run("anna")
+        assert moot.copy("anna").block(before.number) == before
+        moot.client("carl").describe(bytes(32), 1)
+        moot.same_chain(*NAMES[:3])
+        assert not any(moot.copy(name).book.state.trouble for name in NAMES[:3])
 
 
 @pytest.mark.long

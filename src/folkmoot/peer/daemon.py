@@ -157,8 +157,10 @@ class Daemon:
         ]
         if self._copy is not None:
             peer.members = {m.index: m for m in self._moot.members()}
-            self._hosting = Hosting(peer, self._copy, self.restart)
-            steps += self._hosting.steps
+            hosting = Hosting(peer, self._copy, self.restart)
+            await hosting.wake()
+            self._hosting = hosting
+            steps += hosting.steps
         loops = [asyncio.create_task(self._again(step)) for step in steps]
         told = Told(peer)
         logging.getLogger("folkmoot").addHandler(told)

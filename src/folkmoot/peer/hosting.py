@@ -31,6 +31,7 @@ from folkmoot.peer.hostmessages import (
 from folkmoot.peer.hostpages import ASK_SECONDS, LaterHost, Pages
 from folkmoot.peer.hostvote import Vote
 from folkmoot.peer.hostwatch import Watch
+from folkmoot.peer.identity import check_binding
 from folkmoot.peer.messages import Holding, Model, Opening, Push, Seeds, SeedsWanted, Sums, Unavailable
 from folkmoot.peer.outbox import Outbox
 
@@ -38,10 +39,12 @@ __all__ = ["Hosting"]
 
 WAIT_SECONDS = 20.0
 """How long the host may leave a question for the next block open."""
+WAKE_SECONDS = 1.5
+"""For so long a host that starts listens to the others first, where it cannot hear them all."""
 IDLE_SECONDS = 0.2
 PAUSE, PAUSE_MOST = 0.05, 2.0
 """Before a host that does not answer is asked again; doubles each time."""
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.004
 """Between looks for what commands have left, or appended."""
 BEHIND_SECONDS = 0.5
 """For so long a member may be ahead of this peer's copy of the chain."""
@@ -75,6 +78,14 @@ class Hosting:
         self._attended = self._outbox.attended()
         self._attended.__enter__()
         self._changed(False)
+
+    async def wake(self) -> None:
+        """Be up to date before anything is said or written. A host whose disk is older than what it has signed gets its
+        own blocks from the others: it must not sign other ones in their place."""
+        if self._copy.hosting:
+            others = (m for m in self._peer.members.values() if m.living and check_binding(m))
+            self._peer.node.allow({member.endpoint: member.addresses for member in others})
+            await self._watch.ask_around(WAKE_SECONDS)
 
     @property
     def steps(self) -> tuple[Callable[[], Awaitable[float]], ...]:

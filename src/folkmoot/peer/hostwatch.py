@@ -172,6 +172,13 @@ class Watch:
         await self._catch_up()
         return TELL_SECONDS * max(1.0, len(self._peer.members) / _MANY)
 
+    async def ask_around(self, seconds: float) -> None:
+        """Hear the other members' word, as far as they give it so soon, and get what they have more."""
+        asked = [asyncio.ensure_future(self._tell(member)) for member in self.others()]
+        if asked:
+            await asyncio.wait(asked, timeout=seconds)
+            await self._catch_up(patient=False)
+
     def others(self) -> Iterator[int]:
         """The other members there are."""
         return (member for member in self._peer.living if member != self._peer.index)
@@ -260,8 +267,8 @@ class Watch:
         since = time.monotonic() - FRESH_SECONDS
         return {m: said for m, (at, said) in self.heard.items() if at > since and m in self._peer.members}
 
-    async def _catch_up(self) -> None:
-        """Get from other members what they have and the host did not give."""
+    async def _catch_up(self, *, patient: bool = True) -> None:
+        """Get from other members what they have and the host did not give, ``patient`` after it had its time to."""
         head, state = self._copy.head(), self._book.state
         ahead = {m: s for m, s in self.fresh().items() if s.term == self._book.term and s.signature and s.number > head}
         if not ahead or (state.trouble is not None and not state.held):
@@ -269,7 +276,8 @@ class Watch:
             return
         now = time.monotonic()
         self._behind_since = self._behind_since or now
-        if not state.held and not self.silent and now < self._behind_since + LATE_SECONDS:
+        excused = state.held or self.silent or self._copy.hosting
+        if patient and not excused and now < self._behind_since + LATE_SECONDS:
             return
         for member in sorted(ahead, key=lambda m: -ahead[m].number):
             try:
@@ -282,7 +290,7 @@ class Watch:
                     self._lacked[member] = str(error)
                     self._peer.log("no blocks", member=member, error=str(error))
                 continue
-            if not state.held and not self.silent and self._copy.number > head:
+            if not excused and self._copy.number > head:
                 who = self._peer.members[member].name
                 self._peer.complain(
                     f"the host {self.host_name()} keeps back blocks from {head + 1} on, which {who} has; {VOTE}"
