@@ -18,6 +18,9 @@ TOLD = "attacks/test_told_once.py::test_"
 DROPOUT = "attacks/test_dropouts.py::test_"
 TRANSCRIPT = "attacks/test_transcript.py::test_"
 MOOT, ASSEMBLY = "src/folkmoot/ledger/Moot.vy", "src/folkmoot/ledger/Assembly.vy"
+HOSTED = "ledger/test_hosted_copy.py::test_"
+HOSTED_PEERS = "peer/test_hosted.py::test_"
+HOSTED_BY_MEMBERS = "peer/test_hosted_members.py::test_"
 CONTRACT = "ledger/test_contract_rounds.py::test_"
 SANDBOX = "peer/test_sandbox.py::test_"
 HOSTILE = SANDBOX + "malicious_code_does_not_get_far"
@@ -837,5 +840,69 @@ DEFENCES = [
         "if grant is None or self._paused or self._without >> self._peer.index & 1:\n            self._allow(None)",
         "if grant is None or self._paused or self._without >> self._peer.index & 1:",
         (SANDBOX + "the_dataset_is_in_the_sandbox_from_the_grant_until_it_is_withdrawn",),
+    ),
+    # ---- a hosted chain ------------------------------------------------------------------------------------------
+    Defence(
+        "the host's signature under each block",
+        PEER + "hostpages.py",
+        "head.check(self.chain, self.book.host)",
+        "pass",
+        (HOSTED_BY_MEMBERS + "a_member_cannot_speak_for_the_host",),
+    ),
+    Defence(
+        "only a host that gave it itself is blamed for what does not follow",
+        PEER + "hostwatch.py",
+        "if giver != self._book.host:",
+        "if False:",
+        (HOSTED_BY_MEMBERS + "a_true_signature_over_changed_bytes_does_not_convict_the_host",),
+    ),
+    Defence(
+        "a member is proposed by itself, and wanted",
+        PEER + "hostvote.py",
+        "if book.state.wish != wanted.endpoint:",
+        "if False:",
+        (HOSTED_BY_MEMBERS + "who_is_not_wanted_gets_no_vote_and_no_appointment_by_too_few",),
+    ),
+    Defence(
+        "an appointment by members that the peer knows itself",
+        PEER + "hostvote.py",
+        "if not appointment.is_carried_by(domain, accounts_at(self._copy, contract)):",
+        "if False:",
+        (HOSTED_BY_MEMBERS + "who_is_not_wanted_gets_no_vote_and_no_appointment_by_too_few",),
+    ),
+    Defence(
+        "more than half make a host",
+        "src/folkmoot/ledger/hosting.py",
+        "return 2 * len(addresses & signers) > len(addresses)",
+        "return 2 * len(addresses & signers) >= len(addresses)",
+        (HOSTED + "an_appointment_holds_with_more_than_half_of_the_members_each_counted_once",),
+    ),
+    Defence(
+        "no block is signed away that could stay",
+        PEER + "hostvote.py",
+        "if after is None or any(self._departs(head, after) for head in fork):",
+        "if True:",
+        (HOSTED_BY_MEMBERS + "a_wanted_host_may_give_up_no_block_that_could_stay",),
+    ),
+    Defence(
+        "one statement of a term",
+        PEER + "hostvote.py",
+        "if wanted.term == term and digest != wanted.digest(self._peer.moot.domain):",
+        "if False:",
+        (HOSTED_BY_MEMBERS + "a_member_signs_one_statement_of_a_term",),
+    ),
+    Defence(
+        "only the host appends",
+        "src/folkmoot/ledger/hosted.py",
+        "        if not self.hosting:\n            raise ChainError(",
+        "        if False:\n            raise ChainError(",
+        (HOSTED + "only_the_host_appends_the_others_have_theirs_carried",),
+    ),
+    Defence(
+        "a guest shows a usable voucher",
+        PEER + "hosting.py",
+        "if not admits(self._peer, voucher):",
+        "if False:",
+        (HOSTED_PEERS + "a_task_trains_to_its_end_and_a_newcomer_with_a_ticket_comes_in_meanwhile",),
     ),
 ]
