@@ -11,6 +11,7 @@ from folkmoot.ledger import Moot, chronicle
 from folkmoot.ledger.abi import MOOT
 from folkmoot.ledger.assembly import ASSEMBLY
 from folkmoot.ledger.chronicle import Entry, entries, names_in, tell
+from folkmoot.ledger.purse import PURSE
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,9 @@ def test_entries_are_in_the_order_of_the_ledger_and_lead_to_their_transactions(
         receipt = chain.rpc("eth_getTransactionReceipt", "0x" + entry.transaction.hex())
         assert int(receipt["blockNumber"], 16) == entry.block
         (log,) = [log for log in receipt["logs"] if int(log["logIndex"], 16) == entry.log_index]
-        assert log["topics"][0][2:] in {t.hex() for t in (*MOOT.topics.values(), *ASSEMBLY.topics.values())}
+        assert log["topics"][0][2:] in {
+            t.hex() for t in (*MOOT.topics.values(), *ASSEMBLY.topics.values(), *PURSE.topics.values())
+        }
         assert entry.time == moot.block_time(entry.block)
 
 

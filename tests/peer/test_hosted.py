@@ -41,7 +41,7 @@ def noticed(moot: HostedRig, words: str, *names: str) -> list[str]:
 
 
 def test_a_task_trains_to_its_end_and_a_newcomer_with_a_ticket_comes_in_meanwhile(tmp_path: Path) -> None:
-    source = rig.tiny_task(tmp_path / "task.py", rounds=9, start_members=4, train_seconds=10, pause=0.1)
+    source = rig.tiny_task(tmp_path / "task.py", rounds=25, start_members=4, train_seconds=10, pause=0.1)
     data = rig.tiny_data(tmp_path, [*NAMES, "late"])
     late = data.pop("late")
     with hosted(tmp_path / "moot", NAMES) as moot:

@@ -8,7 +8,9 @@ import pytest
 import rig
 
 from folkmoot.digest import Hash, blob_hash
-from folkmoot.ledger.records import PolicyTerms
+from folkmoot.ledger.motions import Kind
+from folkmoot.ledger.records import PolicyTerms, Standing
+from folkmoot.peer import governing
 from folkmoot.peer.offering import add_dataset, propose
 from folkmoot.task import load_task, make_bundle, state_bytes
 
@@ -53,7 +55,20 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refused]:
         for wrong, bundle in bundles.items():
             first = blob_hash(b"?") if wrong == "other genesis" else genesis
             tasks[wrong] = founder.propose(bundle, first, others if wrong == "other terms" else terms)
-        yield Refused(moot, tasks, propose(moot.homes["anna"], source)[0].id)
+            adopt(moot, tasks[wrong])
+        good_task = propose(moot.homes["anna"], source)[0].id
+        adopt(moot, good_task)
+        yield Refused(moot, tasks, good_task)
+
+
+def adopt(moot: rig.Rig, task: int) -> None:
+    """By the votes of three: a moot that has not looked."""
+    motion = governing.adoption_of(moot.client("anna"), task) or governing.move(
+        moot.client("anna"), Kind.STEER, task, Standing.ADOPTED
+    )
+    for name in ("bert", "carl"):
+        motion = governing.vote(moot.client(name), motion.id)
+    assert motion.done
 
 
 @pytest.mark.parametrize("wrong", SAID)
