@@ -12,7 +12,7 @@ demo: $(VENV)/.run
 	$(BIN)/folkmoot demo $(ARGS)
 
 test: $(VENV)/.dev check
-	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long $(ARGS)
