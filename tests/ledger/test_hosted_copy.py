@@ -229,6 +229,10 @@ def test_a_host_that_was_caught_or_is_being_replaced_takes_nothing_more(chain: S
     with pytest.raises(ChainError, match="the host anna lied"):
         host.send(raw)
     elsewhere.change(trouble=None)
+    elsewhere.keep([Head(0, 12, b"\x01" * 32, bytes(64))])  # said by another peer: it signed that before
+    with pytest.raises(ChainError, match="has signed a block 12 that is not here"):
+        host.send(raw)
+    elsewhere.appoint(appoint(11, host.newest.hash, KEYS, endpoint=HOST), "ledger.sqlite")
     host.send(raw)
 
 

@@ -21,6 +21,7 @@ from folkmoot.peer.hostcarry import Carrier
 from folkmoot.peer.hosting import Hosting
 from folkmoot.peer.hostmessages import Blocks, GetBlocks, Row, Submit
 from folkmoot.peer.hostpages import Pages
+from folkmoot.peer.hostwatch import Watch
 from folkmoot.peer.messages import Ack
 
 
@@ -40,7 +41,7 @@ def signed(pages: Pages, first: int, blocks: list[Any]) -> Reply:
 
 def shows_another_chain_to(victim: int) -> None:
     """To one member it shows a chain of its own making: the true one so far, and then a transaction of the host's."""
-    honest = Hosting.answer
+    honest, hear = Hosting.answer, Watch.hear
     other: list[Replica] = []
 
     async def answer(self: Hosting, member: int, message: Message, body: Any) -> Any:
@@ -56,7 +57,11 @@ def shows_another_chain_to(victim: int) -> None:
         blocks = [other[0].block(n) for n in range(message.first, last + 1)]
         return signed(self._pages, message.first, blocks)
 
-    Hosting.answer = answer  # type: ignore[method-assign]
+    async def is_deaf(self: Watch, member: int, said: Any) -> None:
+        if not lying(self):  # the rest of this peer is honest, and would be shocked
+            await hear(self, member, said)
+
+    Hosting.answer, Watch.hear = answer, is_deaf  # type: ignore[method-assign]
 
 
 def leaves_out_transactions_of(victim: int) -> None:
@@ -105,3 +110,7 @@ def keeps_back_blocks_from(victim: int) -> None:
 
 def begin_to_lie(home: Path) -> None:
     (home / "lie").touch()
+
+
+def lie_no_more(home: Path) -> None:
+    (home / "lie").unlink()

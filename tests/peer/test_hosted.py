@@ -103,6 +103,7 @@ def test_a_host_that_shows_two_chains_is_named_by_every_peer_and_the_moot_goes_o
         assert len(both) == 2
         with pytest.raises(ChainError, match="signed two blocks"):
             moot.client("bert").describe(bytes(32), 1)
+        liars.lie_no_more(moot.homes["anna"].path)
         moot.vote("carl", *HONEST)
         moot.hosted_by("carl", *NAMES)  # the liar too learns that it hosts no more
         appointment = moot.copy("dora").book.state.appointment

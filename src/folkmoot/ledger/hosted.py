@@ -93,6 +93,8 @@ class HostedReplica(Replica):
             raise ChainError(self.book.state.trouble.words)
         if self.book.state.held:
             raise ChainError("the moot is moving to another host; send again in a while")
+        if self.book.head(self.number + 1) is not None:
+            raise ChainError(f"this host has signed a block {self.number + 1} that is not here; the others may have it")
 
     def _turn(self) -> None:
         """Use the file that the book names; start over if it is another one."""

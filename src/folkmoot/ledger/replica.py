@@ -120,8 +120,8 @@ class Replica:
         with self.lock:
             self._seen = _UNKNOWN
             with self._file.appending():
-                self._check_right()
                 self._follow()
+                self._check_right()
                 number, parent = self.number + 1, self._newest
                 block = make_block(parent.hash, number, max(parent.timestamp, int(self.clock())), raw)
                 outcome = self._machine.run(transaction, number, block.timestamp)

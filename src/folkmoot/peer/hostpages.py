@@ -239,7 +239,7 @@ class Pages:
         if head.term != self.book.term:
             raise NetworkError("that was signed by the host of another term")
         head.check(self.chain, self.book.host)
-        said = self.book.head(head.number)
+        said = self.book.head(head.number) or self.head(head.number)
         known = self.copy.block(head.number)
         # of a host that is being given up anything will do that members can have in common
         settled = known is not None or not self.book.state.held
