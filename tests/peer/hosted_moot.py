@@ -88,6 +88,11 @@ class HostedRig(rig.Rig):
         self.until("all have announced", lambda: all(m.addresses for m in self.client(self.names[-1]).members()))
         self.same_chain(*self.names)
 
+    def caught_up(self, name: str, other: str) -> None:
+        """Wait until a member's copy has what another's has now."""
+        number = self.copy(other).number
+        self.until(f"{name} has block {number}", lambda: self.copy(name).number >= number)
+
     def same_chain(self, *names: str) -> None:
         """Wait until these members' copies end with the same block."""
         self.until("the copies are the same", lambda: len({self.copy(name).newest for name in names}) == 1)

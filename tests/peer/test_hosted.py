@@ -50,7 +50,8 @@ def test_a_task_trains_to_its_end_and_a_newcomer_with_a_ticket_comes_in_meanwhil
         task = moot.offer(source, data)
         reach(moot, task, 2, "bert")
         ticket, _ = vote(moot.homes["anna"])
-        for name in ("bert", "carl"):
+        for before, name in (("anna", "bert"), ("bert", "carl")):
+            moot.caught_up(name, before)  # to vote on a motion one has to see it
             vote(moot.homes[name], ticket)
         index = moot.enter("late", ticket)
         moot.run("late")

@@ -126,9 +126,7 @@ class Hostbook:
     def appoint(self, appointment: Appointment, ledger: str) -> None:
         """Let another host, and the file that its chain goes on in, hold from now on."""
         fulfilled = b"" if self.state.wish == appointment.endpoint else self.state.wish
-        self.change(
-            appointment=appointment, ledger=ledger, trouble=None, wish=fulfilled, held=False, wishes={}
-        )  # fmt: skip
+        self.change(appointment=appointment, ledger=ledger, trouble=None, wish=fulfilled, held=False, wishes={})
 
     def keep(self, heads: Iterable[Head], *, anew: bool = False) -> None:
         """Keep what the host signed. Its first word on a number stays, until a host of a later term says its own; with

@@ -138,7 +138,7 @@ class Daemon:
         log = Log(self.home.log_file)
         peer = self._peer = PeerContext(
             self.home, self._moot, self._node, me.index, log, embedded=self._embedded, hosted=self._copy is not None
-        )  # fmt: skip
+        )
         put_on_record(peer)
         peer.store.reclaim()
         asyncio.get_running_loop().set_exception_handler(self._stray)

@@ -9,9 +9,12 @@ proposal shows both blocks after it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+
+import msgspec
 
 from folkmoot.errors import FolkmootError, IntegrityError, NetworkError
 from folkmoot.ledger import Chain, Moot, statements
@@ -29,6 +32,8 @@ from folkmoot.peer.messages import Unavailable
 __all__ = ["Vote", "accounts_at"]
 
 STEP_SECONDS = 0.25
+PATIENCE_SECONDS = 5.0
+"""For so long a member that is wanted waits for blocks that others say they have."""
 _TERMS = 1_000
 """So far may a term be from the present one: nobody can use them up."""
 
@@ -50,6 +55,7 @@ class Vote:
         self._adopting = asyncio.Lock()
         self._said = (b"", False)
         """The wish that the others were told of, and whether the chain stands still here."""
+        self._held_since = 0.0
         self.watch: Watch
 
     # ---- wanting -----------------------------------------------------------------------------------------------
@@ -64,6 +70,7 @@ class Vote:
         held = bool(state.wish) and self._is_most(1 + len(backers))
         if held != state.held:
             self._book.change(held=held)
+            self._held_since = time.monotonic()
             self._peer.log("moving" if held else "not moving", wish=self.watch.name_of(state.wish))
             self._pages.wake()
         if (state.wish, held) != self._said:
@@ -80,28 +87,38 @@ class Vote:
 
     async def _stand(self, backers: dict[int, Tidings]) -> None:
         """Propose, once those who want this member as host have the same blocks as it."""
-        most = self._book.term + _TERMS
-        ready = {m: s for m, s in backers.items() if s.held and s.term == self._book.term and s.voted < most}
+        ready = {m: said for m, said in backers.items() if self._is_ready(said)}
         if not self._is_most(1 + len(ready)):
             return
         head = self._copy.head()
         fork: tuple[Head, ...] = ()
-        for member, said in ready.items():
+        for member, said in list(ready.items()):
             known = self._copy.block(said.number)
             if known is not None and known.hash == said.block:
                 continue  # what it has is here, and what it lacks it fetches
-            there = await self._first_other(member, min(said.number, head))
+            try:
+                there = await self._first_other(member, min(said.number, head))
+            except FolkmootError as error:
+                self._peer.log("left out", member=member, error=str(error))
+                del ready[member]
+                continue
             if there is not None:
                 here = self._pages.head(there.number)
                 head, fork = there.number - 1, (there,) if here is None else (here, there)
-            elif not fork:
-                return  # what it has more is on its way here
+            elif not fork and time.monotonic() < self._held_since + PATIENCE_SECONDS:
+                return  # what it has more is on its way here; or it keeps that to itself, and nobody waits for ever
         able = [m for m, said in ready.items() if said.number >= head]
         if self._is_most(1 + len(able)):
             term = 1 + max(self._book.term, self._book.state.voted[0], *(said.voted for said in ready.values()))
             block = self._copy.block(head)
             assert block is not None
             await self._propose(Appointment(term, head, block.hash, self._copy.me), fork, able)
+
+    def _is_ready(self, said: Tidings) -> bool:
+        """Whether a member takes no more blocks, and has shown that the newest it has is the host's."""
+        book = self._book
+        shown = bool(said.signature) or said.number <= book.floor
+        return said.held and said.term == book.term and said.voted < book.term + _TERMS and shown
 
     async def _first_other(self, member: int, last: int) -> Head | None:
         """The first block, up to ``last``, that the host signed another one of for this member than for us."""
@@ -126,11 +143,8 @@ class Vote:
         self._peer.log("proposes", term=appointment.term, height=appointment.height, voters=voters)
         given = await asyncio.gather(*(self._ask(member, Propose(appointment, fork)) for member in voters))
         signatures = (own, *(signature for signature in given if signature))
-        carried = Appointment(
-            appointment.term, appointment.height, appointment.block, appointment.endpoint, signatures
-        )  # fmt: skip
         if self._is_most(len(signatures)):
-            await self.adopt(carried, None)
+            await self.adopt(msgspec.structs.replace(appointment, signatures=signatures), None)
 
     def _sign(self, appointment: Appointment) -> bytes:
         """Sign it, at most one of a term, so that no two of a term can each have more than half of the signatures of

@@ -242,20 +242,18 @@ class Watch:
 
     async def hear(self, member: int, said: Tidings) -> None:
         """Take in another member's word. Raises ``IntegrityError`` where it passes on what the host did not sign."""
+        if said.term == self._book.term and said.signature:
+            head = Head(said.term, said.number, said.block, said.signature)
+            try:
+                self._pages.check(head)
+            except Conflict as fault:
+                self._convict(fault)
+            else:
+                if head.number > self._copy.number:
+                    self._book.keep([head])
         self.heard[member] = time.monotonic(), said
         if said.term > self._book.term:
             await self._learn_from(member)
-            return
-        if said.term < self._book.term or not said.signature:
-            return
-        head = Head(said.term, said.number, said.block, said.signature)
-        try:
-            self._pages.check(head)
-        except Conflict as fault:
-            self._convict(fault)
-            return
-        if head.number > self._copy.number:
-            self._book.keep([head])
 
     async def _learn_from(self, member: int) -> None:
         reply = await self._ask(member, GetAppointment())
