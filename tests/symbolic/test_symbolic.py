@@ -32,6 +32,8 @@ def test_it_holds_whatever_is_stored_and_whatever_is_called(spec: str, check: st
     [
         ("MootSpec", "nobody_but_the_assembly_decides", "assert msg.sender == ASSEMBLY"),
         ("MootSpec", "four_members_need_three_to_make_a_round_final", "assert count >= (n + (n - 1) // 3) // 2 + 1"),
+        ("MootSpec", "four_members_need_three_to_fix_survivors", "assert count >= (n + (n - 1) // 3) // 2 + 1"),
+        ("MootSpec", "four_members_need_three_to_expel_one", "assert count >= (n + (n - 1) // 3) // 2 + 1"),
         ("MootSpec", "nobody_commits_without_a_live_grant", "assert members & ~self._tasks[task].granted == 0"),
         ("MootSpec", "nobody_commits_without_a_live_grant", "assert self._lapsed(task, members, round) == 0"),
         ("AssemblySpec", "a_member_votes_once", "assert ((ayes | noes) >> index) & 1 == 0"),
