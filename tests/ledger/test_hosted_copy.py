@@ -72,6 +72,8 @@ def test_a_host_s_url_survives_being_written_and_read(endpoint: bytes, addresses
     url = HostUrl(endpoint, tuple(addresses[:16]))
     assert HostUrl.parse(str(url)) == url
     assert is_hosted(str(url))
+    assert HostUrl(endpoint, ("127.0.0.1:1", "[::1]:9")).is_local
+    assert not HostUrl(endpoint, ("127.0.0.1:1", "10.0.0.1:1")).is_local
 
 
 @pytest.mark.parametrize(

@@ -44,6 +44,11 @@ class HostUrl:
     def __str__(self) -> str:
         return f"{SCHEME}{self.endpoint.hex()}@{','.join(self.addresses)}"
 
+    @property
+    def is_local(self) -> bool:
+        """Whether all its addresses are of the reader's own machine."""
+        return all(address.startswith(("127.", "[::1]:")) for address in self.addresses)
+
     @classmethod
     def parse(cls, url: str) -> HostUrl:
         """The host that ``url`` names. Raises ``ChainError`` for anything else."""

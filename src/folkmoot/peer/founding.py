@@ -13,12 +13,12 @@ import msgspec
 from folkmoot.errors import ChainError, LocalError
 from folkmoot.ledger import Chain, Moot, create_chain, open_chain
 from folkmoot.ledger.hostbook import LEDGER
-from folkmoot.ledger.hosting import is_hosted
+from folkmoot.ledger.hosting import HostUrl, is_hosted
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import JoinFields
 from folkmoot.ledger.statements import address_of
 from folkmoot.peer import governing, visit
-from folkmoot.peer.home import Config, Home
+from folkmoot.peer.home import EVERYWHERE, Config, Home
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.outbox import open_copy
 from folkmoot.peer.ticket import Ticket
@@ -88,7 +88,10 @@ def join(
                 f"this identity is member {known.index} already, by the name {known.name!r}; use --as {known.name}"
             )
         if not home.config_file.exists():
-            home.write_config(Config(name=member, ledger=where, contract=moot.address, chain_id=moot.chain_id))
+            config = Config(name=member, ledger=where, contract=moot.address, chain_id=moot.chain_id)
+            if is_hosted(where) and not HostUrl.parse(where).is_local:
+                config = msgspec.structs.replace(config, bind=EVERYWHERE)
+            home.write_config(config)
     return home, known.index
 
 

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from folkmoot.ledger import Chain, Moot
     from folkmoot.store import Store
 
-__all__ = ["Config", "Home"]
+__all__ = ["EVERYWHERE", "Config", "Home"]
+
+EVERYWHERE = "0.0.0.0:0"
+"""The address to listen on for who is to reach, and be reached from, other machines: a port that the system chooses."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -27,7 +27,7 @@ from folkmoot.ledger.replica import Replica
 from folkmoot.ledger.statements import Domain, sign
 from folkmoot.ledger.transaction import RAW_LIMIT
 from folkmoot.network import Message, Node
-from folkmoot.peer.home import Home
+from folkmoot.peer.home import EVERYWHERE, Home
 from folkmoot.peer.hostmessages import (
     PAGE_BYTES,
     Blocks,
@@ -138,7 +138,7 @@ class _Visit:
     async def _begin(self, voucher: bytes | None) -> None:
         self._node = Node(self._keys.endpoint_secret, HostMessage, guest=True)
         relays = [address for address in self._host.addresses if "://" in address]
-        await self._node.start("0.0.0.0:0", relays or None)
+        await self._node.start(EVERYWHERE, relays or None)
         self._node.allow({self._host.endpoint: self._host.addresses})
         digest = knock_digest(bytes.fromhex(self._contract[2:]), self._host.endpoint, self._keys.endpoint)
         chain = await self._ask(Knock(b"" if voucher is None else sign(voucher, digest)), ThisChain)
