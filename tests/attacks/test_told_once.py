@@ -4,6 +4,7 @@ and whoever asks: tried with real peers' keys, journals and machines.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 import itertools
@@ -16,8 +17,9 @@ from unmask_peers import NOW, UnmaskingPeer, closed, frozen
 
 from folkmoot.errors import FolkmootError, NetworkError, ProtocolError
 from folkmoot.peer.local import LocalMoot
-from folkmoot.peer.messages import Seeds, SeedsWanted
+from folkmoot.peer.messages import Seeds, SeedsKnown, SeedsWanted
 from folkmoot.round import events as ev
+from folkmoot.round import shamir
 from folkmoot.round.events import Key
 from folkmoot.round.masking import Place
 from folkmoot.round.view import members_of
@@ -180,6 +182,28 @@ def test_nothing_that_is_asked_for_or_told_can_name_a_mask() -> None:
         assert {field.name for field in dataclasses.fields(action)} == due
     assert set(SeedsWanted.__struct_fields__) == {"task", "round", "attempt", "survivors", "dealers"}
     assert set(Seeds.__struct_fields__) == {"task", "round", "attempt", "survivors", "seeds", "signature"}
+
+
+def test_what_a_silent_member_keeps_back_is_rebuilt_once_however_many_answer(
+    peers: list[UnmaskingPeer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each answer after the first that suffice would cost a peer of a large moot as much again."""
+    key, envelopes = begin(peers)
+    survivors = ALL & ~1
+    for peer in peers:
+        peer.see(frozen(key, N, survivors))
+        peer.take(envelopes)
+    asking, combined = peers[1], []
+    combine = shamir.combine
+
+    async def ask(source: int, wanted: SeedsWanted) -> tuple[SeedsKnown, bytes]:
+        return peers[source].asked(survivors, wanted.dealers), b""
+
+    monkeypatch.setattr(asking.context, "ask", ask)
+    monkeypatch.setattr(shamir, "combine", lambda shares: combined.append(len(shares)) or combine(shares))
+    asyncio.run(asking.unmasking.ask(ev.AskSeeds(key, survivors, (VICTIM,), (0, 2, 3, 4))))
+    assert set(asking.machine.seeds_of(VICTIM)) == {VICTIM, 0}
+    assert combined == [3, 3], "a self mask and the one it shares with the lost member, by a threshold of shares"
 
 
 def test_the_machine_asks_a_lost_member_to_release_nothing(peers: list[UnmaskingPeer]) -> None:

@@ -66,7 +66,24 @@ def test_with_one_share_too_few_every_secret_is_as_likely(threshold: int, secret
     assert combine({**known, threshold - 1: (last ^ step).to_bytes(16)}) == other
 
 
+@untimed
+@given(st.dictionaries(st.integers(0, 511), st.binary(min_size=16, max_size=16), min_size=1, max_size=80))
+def test_any_shares_give_what_the_library_makes_of_them(shares: dict[int, bytes]) -> None:
+    """Shares of a secret or not, few or many, of small indices or large."""
+    given_to_library = [(holder + 1, share) for holder, share in shares.items()]
+    assert combine(shares) == SecretSharing.Shamir.combine(given_to_library, ssss=False)
+
+
+def test_shares_that_the_library_split_are_combined_and_the_order_they_come_in_is_nothing() -> None:
+    secret = bytes(range(16))
+    split_by_library = {x - 1: share for x, share in SecretSharing.Shamir.split(33, 48, secret, ssss=False)}
+    for chosen in (list(split_by_library)[:33], list(split_by_library)[:14:-1]):
+        assert combine({holder: split_by_library[holder] for holder in chosen}) == secret
+
+
 def test_lengths_that_do_not_fit_are_refused() -> None:
     for secrets, random in (([bytes(15)], bytes(16)), ([bytes(16)], bytes(15)), ([bytes(16)], bytes(32))):
         with pytest.raises(ValueError, match="splitting 1 secrets takes 1 coefficients"):
             split(secrets, [0, 1], 2, random)
+    with pytest.raises(ValueError, match="a share has 16 bytes"):
+        combine({0: bytes(16), 1: bytes(15)})

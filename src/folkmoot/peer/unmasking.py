@@ -80,6 +80,8 @@ class Unmasking:
         for dealer in action.dealers:
             if self._machine.key != action.key:
                 return
+            if self._machine.seeds_of(dealer):
+                continue  # another's answer was enough, and to rebuild them again is work
             try:
                 seeds = self._checked(source, dealer, action, known)
             except FalseShares as lie:
