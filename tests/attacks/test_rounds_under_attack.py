@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 
@@ -21,8 +21,10 @@ from unmask_peers import NOW, UnmaskingPeer, closed, frozen, still_open
 from folkmoot.digest import blob_hash
 from folkmoot.errors import IntegrityError, ProtocolError
 from folkmoot.network.streams import BodyReader, Reply
+from folkmoot.peer.evidence import Evidence, FalseReveal, encode
 from folkmoot.peer.local import LocalMoot
-from folkmoot.peer.messages import Ack, Pull, Push, Shown, Unavailable
+from folkmoot.peer.messages import Accusation, Ack, Pull, Push, Shown, Unavailable
+from folkmoot.peer.tribunal import Tribunal
 from folkmoot.round import events as ev
 from folkmoot.round.commitment import commit_hash, contribution_root, seat_of
 from folkmoot.round.events import Key, Reveal, Statement
@@ -169,6 +171,62 @@ def test_of_two_contributions_for_one_commit_only_the_committed_is_kept(round: R
     with pytest.raises(ProtocolError, match="another contribution than it committed"):
         round.push(LIAR, Reveal(bytes(32), round.reveals[LIAR].shards), [shard, envelope])
     assert witness.machine.reveal_of(LIAR) == round.reveals[LIAR]
+
+
+@pytest.fixture
+def reads(round: Round, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the witness reads of the ledger, by the name of the call."""
+    context, done = round.peers[WITNESS].context, list[str]()
+    ledger = context.ledger
+
+    async def counted(call: Callable[..., object], *arguments: object) -> object:
+        done.append(call.__name__)
+        return await ledger(call, *arguments)
+
+    monkeypatch.setattr(context, "ledger", counted)
+    return done
+
+
+def tribunal(round: Round) -> Tribunal:
+    witness = round.peers[WITNESS]
+    return Tribunal(round.key.task, witness.context, witness.machine, witness.exchange)
+
+
+def test_who_committed_nothing_and_shows_something_makes_nobody_read_the_ledger(
+    round: Round, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """defence: Tribunal.commit knows the attempt under way from the round's own view. A false word costs nothing."""
+    view = closed(round.key, N, round.commits)
+    without = [commit for member, commit in enumerate(round.commits) if member != LIAR]
+    witness = round.see(replace(view, committed=view.committed & ~(1 << LIAR), commits=tuple(without)))
+    judge, shown = tribunal(round), list[Evidence]()
+    monkeypatch.setattr(witness.exchange, "_accuse", shown.append)
+    for _ in range(20):
+        with pytest.raises(ProtocolError, match="did not commit"):
+            round.push(LIAR, round.reveals[LIAR], round.pieces[LIAR])
+    for evidence in shown:
+        asyncio.run(judge.accuse(evidence))
+    assert reads == []
+
+
+def test_false_accusations_make_a_peer_read_the_ledger_once_in_an_attempt(round: Round, reads: list[str]) -> None:
+    """defence: Tribunal._recall reads what was committed earlier once."""
+    round.see(closed(round.key, N, round.commits))
+    judge, (task, number, _) = tribunal(round), round.key
+    for attempt in (0, 1, 2, 3):
+        false = FalseReveal(
+            member=LIAR,
+            task=task,
+            round=number,
+            attempt=attempt,
+            salt=bytes(32),
+            shards=(bytes(32),),
+            signature=bytes(65),
+        )
+        data = encode(false)
+        with pytest.raises(IntegrityError):
+            asyncio.run(judge.judge(Accusation(task=task, member=LIAR, evidence=blob_hash(data)), data))
+    assert reads == ["commits_log"]
 
 
 def test_a_copied_commit_cannot_be_opened_by_whoever_copied_it(round: Round) -> None:

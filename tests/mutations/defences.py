@@ -68,6 +68,20 @@ DEFENCES = [
         ),
     ),
     Defence(
+        "a false word makes nobody read the ledger",
+        PEER + "tribunal.py",
+        "if evidence.key == present or",
+        "if",
+        (ROUNDS + "who_committed_nothing_and_shows_something_makes_nobody_read_the_ledger",),
+    ),
+    Defence(
+        "earlier commits are read once in an attempt",
+        PEER + "tribunal.py",
+        " or self._read_in == [present]:",
+        ":",
+        (ROUNDS + "false_accusations_make_a_peer_read_the_ledger_once_in_an_attempt",),
+    ),
+    Defence(
         "nothing is released of a lost member",
         ROUND + "groups.py",
         "if dealer not in survivors:",

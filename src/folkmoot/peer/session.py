@@ -93,6 +93,7 @@ class TaskSession:
         self._jobs: dict[asyncio.Task[None], Key | None] = {}
         self._refreshing = asyncio.Lock()
         self._looked = float("-inf")
+        self._looking: asyncio.Task[None] | None = None
         self._ends: float | None = None
         """Ledger seconds at which the own grant ends by itself."""
 
@@ -156,6 +157,8 @@ class TaskSession:
     async def close(self) -> None:
         """Stop all that is under way, and the worker."""
         jobs = [job for job in self._jobs if job is not asyncio.current_task()]
+        if self._looking is not None:
+            jobs.append(self._looking)
         for job in jobs:
             job.cancel()
         await asyncio.gather(*jobs, return_exceptions=True)
@@ -446,6 +449,8 @@ class TaskSession:
         if isinstance(message, Accusation):
             if self._machine is None:
                 return Unavailable("that task is not open here yet")
+            if not self._machine.may_reveal():
+                await self._look()
             return await self._tribunal.judge(message, await body.read(EVIDENCE_LIMIT))
         if isinstance(message, Split):
             if self._machine is None:
@@ -501,25 +506,36 @@ class TaskSession:
             if evidence is not None:
                 self._accuse(evidence)
 
+    async def _look(self) -> None:
+        """Read the ledger again because a member's message says that there is news. Where reading costs something it
+        is done once for all that come within a moment: a member may send any number."""
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look_soon())
+        await asyncio.shield(self._looking)
+
+    async def _look_soon(self) -> None:
+        await asyncio.sleep(self._looked + self._peer.look_pause - time.monotonic())
+        self._looking = None  # what is said from now on may be newer than what is read
+        await self.refresh()
+
     async def _present(self, key: Key) -> bool:
         """Whether ``key`` is the attempt under way; looks at the ledger again when it may be the next one."""
         if self._machine is None or key.task != self.record.id or self.done:
             return False
-        news = self._key is None or key > self._key
-        if news and time.monotonic() >= self._looked + self._peer.look_pause:
-            await self.refresh()
+        if self._key is None or key > self._key:
+            await self._look()
         return self._key == key
 
     async def _frozen(self, key: Key) -> bool:
         """Whether survivors are fixed; looks at the ledger again when they do not seem so."""
         assert self._machine is not None
         if not self._machine.survivors:
-            await self.refresh()
+            await self._look()
         return self._key == key and self._machine.survivors != 0
 
     async def _may_reveal(self, key: Key) -> bool:
         """Whether commits are closed; looks at the ledger again when they do not seem so."""
         assert self._machine is not None
         if not self._machine.may_reveal():
-            await self.refresh()
+            await self._look()
         return self._key == key and self._machine.may_reveal()

@@ -36,7 +36,10 @@ class Tribunal:
         self._accused: set[int] = set()
         self._judged: dict[int, Hash] = {}
         """For each member the evidence that was agreed to: one is enough, and a liar may make any number."""
-        self._commits: dict[tuple[Key, int], Hash] = {}
+        self._earlier: dict[tuple[Key, int], Hash] = {}
+        """Commits of attempts that are over."""
+        self._read_in: list[Key | None] = []
+        """The attempt in which those were read last."""
 
     # ---- what evidence is held against ---------------------------------------------------------------------------
 
@@ -52,8 +55,10 @@ class Tribunal:
         return frozenset((self._peer.members[member].address,))
 
     def commit(self, key: Key, member: int) -> bytes | None:
-        """What a member committed to in an attempt; read from the ledger beforehand."""
-        return self._commits.get((key, member))
+        """What a member committed to in an attempt, as far as that is known here without asking the ledger."""
+        if key == self._machine.key:
+            return self._machine.commit_of(member)
+        return self._earlier.get((key, member))
 
     def plan(self, key: Key) -> tuple[Place, Plan] | None:
         """Place and plan of the attempt under way; of earlier ones nothing is known here any more."""
@@ -63,9 +68,18 @@ class Tribunal:
         return Place(self.domain.chain_id, self.domain.contract, key, self._machine.parent), plan
 
     async def _convinces(self, evidence: Evidence) -> None:
-        commits = await self._peer.ledger(self._peer.moot.commits_log, self._task)
-        self._commits = {(Key(c.task, c.round, c.attempt), c.member): c.hash for c in commits}
+        await self._recall(evidence)
         convicts(evidence, self)
+
+    async def _recall(self, evidence: Evidence) -> None:
+        """Have at hand what was committed in an attempt that is over. Reading all that costs more than to say something
+        false, so it is done once in each attempt: to the earlier ones nothing is added any more."""
+        present = self._machine.key
+        if evidence.key == present or (evidence.key, evidence.member) in self._earlier or self._read_in == [present]:
+            return
+        self._read_in = [present]
+        commits = await self._peer.ledger(self._peer.moot.commits_log, self._task)
+        self._earlier = {(Key(c.task, c.round, c.attempt), c.member): c.hash for c in commits}
 
     # ---- accusing ------------------------------------------------------------------------------------------------
 

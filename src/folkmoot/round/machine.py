@@ -111,6 +111,13 @@ class RoundMachine:
         """What the machine last said it waits for, for people."""
         return self._attempt.reason if self._attempt else ""
 
+    def commit_of(self, member: int) -> Hash | None:
+        """What a member committed to in the present attempt, as far as the ledger was seen here."""
+        view = self._view
+        if self._attempt is None or view is None or not view.committed >> member & 1:
+            return None
+        return view.commits[members_of(view.committed).index(member)]
+
     def reveal_of(self, member: int) -> Reveal | None:
         """A member's reveal in the present attempt, checked against its commit."""
         return self._attempt.reveals.get(member) if self._attempt else None
@@ -203,7 +210,7 @@ class RoundMachine:
             if not view.closed(self._seen):
                 return  # its commit may be one this peer has not seen yet; the contribution will be pulled
             raise ProtocolError(f"member {event.member} reveals a contribution it did not commit")
-        if len(event.reveal.shards) != attempt.plan.pieces or not self._opens(view, event.member, event.reveal):
+        if len(event.reveal.shards) != attempt.plan.pieces or not self._opens(event.member, event.reveal):
             raise ProtocolError(f"member {event.member} reveals another contribution than it committed")
         attempt.reveals.setdefault(event.member, event.reveal)
 
@@ -227,9 +234,9 @@ class RoundMachine:
         root = contribution_root(reveal.shards)
         return commit_hash(reveal.salt, self._address_of(member), *self._attempt.key, root)
 
-    def _opens(self, view: RoundView, member: int, reveal: Reveal) -> bool:
+    def _opens(self, member: int, reveal: Reveal) -> bool:
         """Whether ``reveal`` opens the commit that ``member`` has on the ledger."""
-        return view.commits[members_of(view.committed).index(member)] == self._commit(member, reveal)
+        return self.commit_of(member) == self._commit(member, reveal)
 
     # ---- the phases ------------------------------------------------------------------------------------------
 
@@ -366,7 +373,7 @@ class RoundMachine:
             self._train(attempt, view, actions)
             return
         attempt.pushed = True
-        if not self._opens(view, self.me, attempt.own):
+        if not self._opens(self.me, attempt.own):
             attempt.failure = "what was committed is not on this disk any more"
             return
         attempt.reveals[self.me] = attempt.own
