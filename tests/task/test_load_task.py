@@ -1,3 +1,5 @@
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -107,3 +109,70 @@ def test_an_error_while_training_names_the_line_too(tmp_path):
 def test_bytes_that_are_no_bundle_are_the_other_sides_fault():
     with pytest.raises(ProtocolError):
         load_task(b"garbage")
+
+
+READ_FILES = """
+import importlib.resources, pkgutil
+from pathlib import Path
+import folkmoot as fm
+
+HERE = Path(__file__).parent
+words = [
+    (HERE / "words.txt").read_text(),
+    importlib.resources.files(__package__).joinpath("words.txt").read_text(),
+    importlib.resources.read_text(__package__, "words.txt"),
+    pkgutil.get_data(__package__, "words.txt").decode(),
+    pkgutil.get_data(__name__, "words.txt").decode(),
+    importlib.resources.files(__package__).joinpath("more/words.txt").read_text(),
+    pkgutil.get_data(__package__, "more/words.txt").decode(),
+]
+with importlib.resources.as_file(importlib.resources.files(__package__) / "words.txt") as path:
+    words.append(path.read_text())
+from nets import WORDS
+words.append(WORDS)
+assert set(words) == {"yes"}, words
+task = fm.LogisticTask(name="read", load=None, features=1)
+"""
+NESTED = "import importlib.resources as r\nWORDS = (r.files(__package__) / 'words.txt').read_text()\n"
+
+
+def test_files_that_are_no_python_are_read_in_every_way_that_python_has(tmp_path):
+    words = dict.fromkeys(("words.txt", "more/words.txt", "nets/words.txt"), "yes")
+    bundle = bundle_of(tmp_path, READ_FILES, {**words, "nets/__init__.py": NESTED})
+    assert load_task(bundle).name == "read"
+    assert load_task(bundle, tmp_path / "work").name == "read"
+
+
+@pytest.mark.parametrize(
+    ("others", "opened", "hint"),
+    [
+        ({}, "'words.txt'", "Put words.txt beside task.py in one folder and propose the folder"),
+        ({"nets.py": ""}, "HERE / 'words.txt'", "Put words.txt beside task.py in one folder and propose the folder"),
+        ({"words.txt": ""}, "'./words.txt'", "open Path(__file__).parent / 'words.txt'"),
+        ({}, "'/no/such/data.csv'", "No such file or directory: '/no/such/data.csv'."),
+    ],
+)
+def test_a_file_that_is_not_found_is_named_with_what_to_do(tmp_path, others, opened, hint):
+    text = f"from pathlib import Path\nHERE = Path(__file__).parent\nopen({opened})\n"
+    with pytest.raises(TaskError) as caught:
+        load_task(bundle_of(tmp_path, text, others))
+    assert str(caught.value).startswith("The task does not load (task.py, line 3): FileNotFoundError")
+    assert hint in str(caught.value)
+
+
+def test_the_files_of_a_task_are_gone_when_the_process_ends(tmp_path):
+    folder = tmp_path / "task"
+    folder.mkdir()
+    (folder / "words.txt").write_text("yes")
+    (folder / "task.py").write_text(TASK.format(more="") + "task.at = __file__")
+    program = (
+        "import sys; from folkmoot.task import load_task, make_bundle\n"
+        "import os\nfile = load_task(make_bundle(sys.argv[1])).at\n"
+        "assert os.path.exists(file)\nif (child := os.fork()): os.waitpid(child, 0)\nelse: sys.exit()\n"
+        "assert os.path.exists(file)\nprint(file)"
+    )
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", program, folder], env=env, capture_output=True, text=True, check=True)
+    assert ran.stdout.startswith(str(tmp_path))
+    assert not Path(ran.stdout.strip()).exists()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["task"]

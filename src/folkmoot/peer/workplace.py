@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import struct
 import sys
@@ -40,6 +41,7 @@ __all__ = ["Withdrawn", "Workplace"]
 LOAD_SECONDS = 120.0
 _LENGTH = struct.Struct("<I")
 _ANSWER_LIMIT = 1 << 26
+_SCRATCH = "tmp"
 _READ = 1 << 18
 """Bytes that are taken from the pipe before the worker has to wait: a chunk of a blob."""
 _MESSAGE_LIMIT = 500
@@ -171,7 +173,7 @@ class Workplace:
             self._lent = self._store.lend()
         program = [sys.executable, "-m", *self.worker]
         self._process = await (
-            self._freely([*program, str(self._lent.folder), str(self._memory), "none"])
+            self._freely([*program, str(self._lent.folder), str(self._memory), "none"], self._lent.folder / _SCRATCH)
             if self._sandbox is None
             else self._confined(self._sandbox, [*program, BLOBS, str(self._memory), "bubblewrap"], self._lent.folder)
         )
@@ -184,14 +186,17 @@ class Workplace:
                 raise LocalError(refusal(why)) from None
             raise
 
-    async def _freely(self, program: Sequence[str]) -> asyncio.subprocess.Process:
+    async def _freely(self, program: Sequence[str], scratch: Path) -> asyncio.subprocess.Process:
+        """What it writes to its temporary folder is taken back with the blobs that it is lent."""
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir(mode=0o700)
         with self._log.open("ab") as log:
             return await asyncio.create_subprocess_exec(
                 *program,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
-                env={**_ENVIRONMENT, **os.environ},
+                env={**_ENVIRONMENT, **os.environ, "TMPDIR": str(scratch)},
                 start_new_session=True,
                 limit=_READ,
             )

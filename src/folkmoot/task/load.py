@@ -1,21 +1,27 @@
 """From a bundle to its task: the user's code, run as modules of its own.
 
 The files of a bundle become one package whose name is derived from the bundle's hash, so two tasks with a
-``nets.py`` each never meet. Inside it ``from . import nets`` and plain ``import nets`` both work.
+``nets.py`` each never meet. Inside it ``from . import nets`` and plain ``import nets`` both work, and files that are no
+code are read from beside ``__file__``, or through ``importlib.resources`` and ``pkgutil.get_data``.
 """
 
 from __future__ import annotations
 
+import atexit
 import builtins
+import errno
+import functools
 import importlib
 import linecache
 import os
+import shutil
 import sys
 import tempfile
 import traceback
 from collections.abc import Mapping, Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.resources.abc import TraversableResources
 from importlib.util import decode_source
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +32,7 @@ import msgspec
 from folkmoot.digest import blob_hash
 from folkmoot.errors import FolkmootError, TaskError
 from folkmoot.task.bundle import TASK_FILE, read_bundle
-from folkmoot.task.pin import Pin, pin_of
+from folkmoot.task.pin import PIN_FILE, Pin, pin_of
 from folkmoot.task.policy import Policy
 from folkmoot.task.protocol import State, Task
 
@@ -40,8 +46,9 @@ _EXTRAS = {"torch": "torch", "sklearn": "sklearn"}
 def load_task(bundle: bytes, workdir: Path | None = None) -> Task:
     """Run the bundle's ``task.py`` and return the ``task`` it defines.
 
-    With ``workdir`` the files are also written to ``workdir/<hash>``, where the code finds them beside its
-    ``__file__``; without it they stay in memory. Each call runs the code afresh.
+    The files of a folder are written to ``workdir/<hash>``, where the code finds them beside its ``__file__``; without
+    ``workdir``, to a temporary folder that is removed when this process ends. A lone ``task.py`` stays in memory. Each
+    call runs the code afresh.
 
     Raises ``ProtocolError`` if the bytes are no bundle, and ``TaskError`` if the code raises (with file and
     line), defines no ``task``, or defines one that breaks the `Task` protocol.
@@ -49,7 +56,8 @@ def load_task(bundle: bytes, workdir: Path | None = None) -> Task:
     files = read_bundle(bundle)
     name = blob_hash(bundle).hex()
     package = _PREFIX + name[:16]
-    folder = f"<task {name[:12]}>" if workdir is None else _unpack(files, Path(workdir) / name)
+    alone = workdir is None and files.keys() <= {TASK_FILE, PIN_FILE}
+    folder = f"<task {name[:12]}>" if alone else _unpack(files, Path(workdir or _scratch(os.getpid())) / name)
     _forget(package)
     sys.meta_path.append(_Importer(package, files, folder))
     try:
@@ -83,11 +91,11 @@ def task_error(doing: str, error: BaseException) -> TaskError:
 
     ``doing`` completes "The task ...": "does not load", "failed in contribute".
     """
-    place = _place(error)
+    place, importer = _place(error)
     what = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().rstrip(".")
     if not isinstance(error, FolkmootError):
         what = f"{type(error).__name__}: {what}" if what else type(error).__name__
-    return TaskError(f"The task {doing}{f' ({place})' if place else ''}: {what}.{_hint(error)}")
+    return TaskError(f"The task {doing}{f' ({place})' if place else ''}: {what}.{_hint(error, importer)}")
 
 
 class _Importer(MetaPathFinder, InspectLoader):
@@ -95,18 +103,16 @@ class _Importer(MetaPathFinder, InspectLoader):
 
     def __init__(self, package: str, files: Mapping[str, bytes], folder: str) -> None:
         self.package = package
-        self._files, self._folder = files, folder
+        self.files, self.folder = files, folder
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The spec of a module of this bundle, else ``None``."""
-        if fullname == self.package:
-            return ModuleSpec(fullname, self, is_package=True)
-        file = self._file(fullname)
+        file = "__init__.py" if fullname == self.package else self._file(fullname)
         if file is None:
             return None
-        spec = ModuleSpec(fullname, self, origin=f"{self._folder}/{file}", is_package=self.is_package(fullname))
+        spec = ModuleSpec(fullname, self, origin=f"{self.folder}/{file}", is_package=self.is_package(fullname))
         spec.has_location = True
         return spec
 
@@ -117,7 +123,24 @@ class _Importer(MetaPathFinder, InspectLoader):
     def get_source(self, fullname: str) -> str:
         """The text of the module's file."""
         file = self._file(fullname)
-        return "" if file is None else decode_source(self._files[file])
+        return "" if file is None else decode_source(self.files[file])
+
+    def get_data(self, path: str) -> bytes:
+        """The bytes of a file of the bundle; for ``pkgutil.get_data``."""
+        name = self.name_of(path)
+        if name is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return self.files[name]
+
+    def get_resource_reader(self, fullname: str) -> TraversableResources:
+        """The files beside a module; for ``importlib.resources``."""
+        file = self._file(fullname) or TASK_FILE
+        return _Beside(Path(self.folder, file).parent)
+
+    def name_of(self, path: str) -> str | None:
+        """The name that the file at ``path`` has in the bundle, if it is one of its files."""
+        name = os.path.relpath(path, self.folder).replace(os.sep, "/")
+        return name if name in self.files else None
 
     def exec_module(self, module: ModuleType) -> None:
         """Run the module's code; its ``import`` statements see the bundle's own top-level modules first."""
@@ -132,7 +155,7 @@ class _Importer(MetaPathFinder, InspectLoader):
         if not fullname.startswith(f"{self.package}."):
             return None
         stem = fullname.removeprefix(f"{self.package}.").replace(".", "/")
-        return next((name for name in (f"{stem}/__init__.py", f"{stem}.py") if name in self._files), None)
+        return next((name for name in (f"{stem}/__init__.py", f"{stem}.py") if name in self.files), None)
 
     def _import(
         self,
@@ -153,6 +176,17 @@ class _Importer(MetaPathFinder, InspectLoader):
         return module if fromlist else sys.modules[f"{self.package}.{top}"]
 
 
+class _Beside(TraversableResources):
+    """The files of one folder of a bundle."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def files(self) -> Path:
+        """The folder."""
+        return self._folder
+
+
 def _forget(package: str) -> None:
     """Take an earlier load of the same bundle out of the import system."""
     sys.meta_path[:] = [
@@ -160,6 +194,22 @@ def _forget(package: str) -> None:
     ]
     for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
         del sys.modules[name]
+
+
+@functools.cache
+def _scratch(process: int) -> Path:
+    """A folder for the files of this ``process``'s tasks. It is removed when that ends, and not when a fork does."""
+
+    def remove() -> None:
+        if os.getpid() == process:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    try:
+        folder = tempfile.mkdtemp(prefix="folkmoot-task-")
+    except OSError as error:
+        raise TaskError(f"The task's files cannot be written to a temporary folder: {error.strerror}.") from None
+    atexit.register(remove)
+    return Path(folder)
 
 
 def _unpack(files: Mapping[str, bytes], folder: Path) -> str:
@@ -178,26 +228,40 @@ def _unpack(files: Mapping[str, bytes], folder: Path) -> str:
     return str(folder)
 
 
-def _place(error: BaseException) -> str:
-    """The last place of the bundle's own code that ``error`` passed: ``"task.py, line 3"``, or nothing."""
-    folders = {finder._folder: finder for finder in sys.meta_path if isinstance(finder, _Importer)}
+def _place(error: BaseException) -> tuple[str, _Importer | None]:
+    """The last place of a bundle's own code that ``error`` passed, ``"task.py, line 3"``, and the bundle; or nothing."""
+    importers = [finder for finder in sys.meta_path if isinstance(finder, _Importer)]
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
         places.append((error.filename or "", error.lineno))
     for filename, line in reversed(places):
-        for folder in folders:
-            if filename.startswith(f"{folder}/"):
-                return f"{filename[len(folder) + 1 :]}, line {line}"
-    return ""
+        for importer in importers:
+            if filename.startswith(f"{importer.folder}/"):
+                return f"{filename[len(importer.folder) + 1 :]}, line {line}", importer
+    return "", None
 
 
-def _hint(error: BaseException) -> str:
+def _hint(error: BaseException, importer: _Importer | None) -> str:
+    if isinstance(error, FileNotFoundError) and importer is not None:
+        return _where_files_are(None if error.filename is None else os.fsdecode(error.filename), importer)
     missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     if missing in _EXTRAS:
         return f" Install it with: pip install 'folkmoot[{_EXTRAS[missing]}]'"
     if missing:
         return f" Put {missing}.py beside {TASK_FILE} in one folder and propose the folder, or install the package."
     return ""
+
+
+def _where_files_are(path: str | None, importer: _Importer) -> str:
+    """What to do about a file that the bundle's code sought in vain; nothing where it is none of the task's."""
+    if path is None:
+        return " The task's own files lie beside its code: open them under Path(__file__).parent."
+    if os.path.isabs(path) and not path.startswith(f"{importer.folder}/"):
+        return ""
+    name = path.removeprefix(f"{importer.folder}/").removeprefix("./")
+    if name in importer.files:
+        return f" The task's own files lie beside its code: open Path(__file__).parent / {name!r}."
+    return f" Put {name} beside {TASK_FILE} in one folder and propose the folder."
 
 
 def _checked(module: ModuleType) -> Task:
