@@ -17,8 +17,22 @@ Arrays = Mapping[str, NDArray[np.float64]]
 """Named float64 arrays. Names are ASCII, 1 to 200 characters; order of iteration is sorted order on the wire."""
 
 
+class _Arrays:
+    """What the values below share: NumPy makes a scalar of every result without dimensions, so ``2.0 * a`` is no array
+    where ``a`` is one of shape (). Scalars among ``arrays`` become the arrays of shape () that they stand for."""
+
+    arrays: Arrays
+
+    def __post_init__(self) -> None:
+        """Make arrays of scalars."""
+        given = self.arrays
+        if isinstance(given, Mapping) and any(isinstance(array, np.generic) for array in given.values()):
+            whole = {name: np.asarray(a) if isinstance(a, np.generic) else a for name, a in given.items()}
+            object.__setattr__(self, "arrays", whole)
+
+
 @dataclass(frozen=True)
-class State:
+class State(_Arrays):
     """The public state after a round.
 
     ``arrays`` holds everything the next round needs, all float64: the model's parameters, and what the server
@@ -32,7 +46,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Contribution:
+class Contribution(_Arrays):
     """One member's part of a round: arrays shaped as ``Task.schema`` says, and the examples behind them.
 
     ``weight`` is the number of examples, 1 to 2**40. The round forms sum(weight * array) / sum(weight).
@@ -43,7 +57,7 @@ class Contribution:
 
 
 @dataclass(frozen=True)
-class Aggregate:
+class Aggregate(_Arrays):
     """What a round made of its contributions: the weighted mean of each array, and the sums behind it."""
 
     arrays: Arrays
