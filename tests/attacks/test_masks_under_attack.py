@@ -149,7 +149,7 @@ def test_shares_of_another_attempt_are_refused(fresh: Table, earlier: Table) -> 
     """defence: Masking.take_shares' check_share."""
     replayed = earlier.maskings[1].shares(VICTIM, ALL)
     assert replayed
-    with pytest.raises(IntegrityError, match="the share of member 1 of a seed of member 6 is not what was dealt"):
+    with pytest.raises(IntegrityError, match="the share of member 2 of a seed of member 7 is not what was dealt"):
         fresh.maskings[0].take_shares(1, VICTIM, ALL, replayed)
 
 
@@ -163,7 +163,7 @@ def test_seeds_of_another_attempt_are_refused(fresh: Table, earlier: Table) -> N
 def test_another_members_shares_are_refused(fresh: Table) -> None:
     """defence: envelope._tags binds the holder."""
     copied = fresh.maskings[1].shares(VICTIM, ALL)
-    with pytest.raises(IntegrityError, match="the share of member 2"):
+    with pytest.raises(IntegrityError, match="the share of member 3"):
         fresh.maskings[0].take_shares(2, VICTIM, ALL, copied)
 
 
@@ -269,7 +269,7 @@ def gather(table: Table, survivors: int, wrong: set[int], silent: set[int]) -> d
             continue
         shares = table.maskings[holder].shares(VICTIM, survivors)
         if holder in wrong:
-            with pytest.raises(IntegrityError, match=f"the share of member {holder} of a seed of member 6"):
+            with pytest.raises(IntegrityError, match=f"the share of member {holder + 1} of a seed of member 7"):
                 table.maskings[0].take_shares(holder, VICTIM, survivors, {t: s[::-1] for t, s in shares.items()})
         else:
             made = table.maskings[0].take_shares(holder, VICTIM, survivors, shares)

@@ -32,7 +32,7 @@ def test_a_task_is_adopted_by_more_than_half_and_a_grant_is_a_vote_for_it(
     folkmoot("data", "add", tmp_path / "data.csv", "--home", homes["bob"])
     granted = folkmoot("grant", 1, 1, "--home", homes["bob"])
     assert granted.code == 0, granted.err
-    assert "you have not read this code here" in granted.out
+    assert "you have not read this code here" in granted.err
     shown = json.loads(folkmoot("motions", "--all", "--json", "--home", homes["cid"]).out)
     (motion,) = shown["motions"]
     assert (motion["asks"], motion["state"], motion["motion"]["ayes"]) == ("adopt task 1", "enacted", 0b11)
@@ -58,8 +58,8 @@ def test_who_votes_against_is_counted_and_nobody_votes_twice(folkmoot: Folkmoot,
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("remove", "zoe"), "the moot has no member 'zoe'; its members are ann, bob, cid"),
-        (("remove", "3"), "the moot has no member '3'; its members are ann, bob, cid"),
+        (("remove", "zoe"), "the moot has no member 'zoe'; its members are 1 ann, 2 bob, 3 cid"),
+        (("remove", "0"), "the moot has no member '0'; its members are 1 ann, 2 bob, 3 cid"),
         (("pause", 9), "the moot has no task 9"),
         (("rekey", "bob", "0x12"), "'0x12' is not an address: 0x and 40 hex digits"),
         (
@@ -107,7 +107,7 @@ def test_a_dataset_is_described_by_hashes_and_a_grant_may_end_by_itself(
     assert {told["schema"], told["conditions"], told["card"]} == kept
     folkmoot("propose", tmp_path / "task.py", "--home", homes["ann"])
     past = folkmoot("grant", 1, 1, "--until", "2020-01-01", "--home", homes["ann"])
-    assert past.err == "folkmoot: the contract refused: until out of bounds\n"
+    assert past.err.endswith("folkmoot: the contract refused: until out of bounds\n")
     ended = folkmoot("grant", 1, 1, "--until", "2099-12-31", "--max-rounds", 2, "--home", homes["ann"])
     assert ended.code == 0, ended.err
 

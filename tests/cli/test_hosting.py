@@ -47,9 +47,9 @@ def test_commands_of_the_host_need_no_running_peer(folkmoot: Folkmoot, home: Pat
 
 
 def test_a_vote_names_a_member_and_can_be_taken_back(folkmoot: Folkmoot, home: Path) -> None:
-    assert "there is no member 'bob'" in folkmoot("host", "move", "bob", "--home", home).err
+    assert "the moot has no member 'bob'" in folkmoot("host", "move", "bob", "--home", home).err
     assert "who hosts the chain" in folkmoot("host", "move", "ann", "--home", home).out
-    assert json.loads(folkmoot("host", "move", "0", "--home", home, "--json").out)["missing"] == 0
+    assert json.loads(folkmoot("host", "move", "1", "--home", home, "--json").out)["missing"] == 0
 
 
 def test_who_cannot_reach_the_host_is_told_where_it_was_looked_for(

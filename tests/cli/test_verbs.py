@@ -70,7 +70,7 @@ def moot(folkmoot: Folkmoot, places: dict[str, Path]) -> dict[str, Path]:
     assert made.code == 0, made.err
     joined = folkmoot("join", json.loads(made.out)["ticket"], "--as", "bob", "--home", places["bob"], "--json")
     assert joined.code == 0, joined.err
-    assert json.loads(joined.out)["member"] == 1
+    assert json.loads(joined.out)["member"] == 2
     return places
 
 
@@ -81,7 +81,7 @@ def test_founding_prints_a_ticket_and_the_next_step(folkmoot: Folkmoot, tmp_path
     assert "folkmoot join TICKET" in made.out
     assert (tmp_path / "home" / "ledger.sqlite").exists()
     joined = folkmoot("join", ticket, "--as", "bob", "--home", tmp_path / "bob")
-    assert "member 1" in joined.out
+    assert "its member 2" in joined.out
     again = folkmoot("new", "heart", "--as", "ann")
     assert again.code == 1
     assert "--home" in again.err
@@ -130,7 +130,7 @@ def test_a_lost_folder_comes_back_from_the_words(
 
     ticket = json.loads(folkmoot("invite", "--home", moot["ann"], "--json").out)["ticket"]
     back = folkmoot("join", ticket, "--as", "bob", "--home", tmp_path / "from-words", "--json")
-    assert json.loads(back.out)["member"] == 1
+    assert json.loads(back.out)["member"] == 2
 
 
 def test_data_stay_and_their_path_is_told_to_nobody(folkmoot: Folkmoot, moot: dict[str, Path], tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_what_is_not_there_is_said(folkmoot: Folkmoot, moot: dict[str, Path], tm
     assert "no task 7" in folkmoot("log", 7, "--home", moot["ann"]).err
     folkmoot("propose", moot["task.py"], "--home", moot["ann"])
     export = folkmoot("export", 1, "-o", tmp_path / "m.safetensors", "--home", moot["ann"])
-    assert "no round of it is final yet" in export.err
+    assert "task 1 has no model yet: no round of it is final" in export.err
     assert folkmoot("log", 1, "--home", moot["ann"], "--json").out.strip() == "[]"
 
 

@@ -351,7 +351,7 @@ DEFENCES = [
     Defence(
         "boxes are authenticated",
         ROUND + "envelope.py",
-        'raise IntegrityError(f"the box from member {self.dealer} to member {holder} does not open") from None',
+        'raise IntegrityError(f"the box from {called(self.dealer)} to {called(holder)} does not open") from None',
         "raw = bytes(_box_bytes(k) - _AEAD_BYTES)",
         (
             ENVELOPE + "a_tampered_box_does_not_open",

@@ -134,7 +134,7 @@ def test_a_history_that_could_not_have_come_so_is_refused(sources: Sources) -> N
     refused(without(sources, "Described"), "is for dataset 1, which is not its own")
     refused(without(sources, "Proposed"), "task 1, which was never proposed")
     refused(without(sources, "Committed"), "anna is among its survivors and never committed")
-    refused(changed(sources, "Seated", 2, member=3), "member 3 is seated before member 2")
+    refused(changed(sources, "Seated", 2, member=3), "member 4 is seated before member 3")
     refused(changed(sources, "Expelled", 3, signers=0b11), "dora was expelled by fewer than a quorum")
     final = [replace(e, fields={**e.fields, "members": 0b111}) if e.kind == "Finalised" else e for e in history]
     refused(final, "its members are not those whom the moot had")

@@ -66,7 +66,7 @@ def test_an_envelope_made_again_is_the_same() -> None:
 def test_an_envelope_of_another_size_is_refused(change: int) -> None:
     """defence: Envelope.parse."""
     data = GROUP.envelopes[DEALER].data
-    with pytest.raises(IntegrityError, match="envelope of member 3 has"):
+    with pytest.raises(IntegrityError, match="envelope of member 4 has"):
         Envelope.parse((data + b"0")[: len(data) + change], GROUP.context, DEALER, HOLDERS)
 
 
@@ -208,7 +208,7 @@ def test_a_dealer_that_hashed_another_pair_seed_is_refused() -> None:
 def test_a_dealer_whose_shares_make_another_seed_is_found_out_when_it_is_rebuilt() -> None:
     """defence: recover's check_seed."""
     envelope = tampered(GROUP.envelopes[DEALER].data, 0)
-    with pytest.raises(IntegrityError, match="member 3 dealt for 3 make another seed"):
+    with pytest.raises(IntegrityError, match="member 4 dealt for member 4 make another seed"):
         envelope.recover(DEALER, shares_of(GROUP, DEALER))
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, show_json, show_table
+from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, short, show_json, show_table
 
 __all__ = ["app"]
 
@@ -47,8 +47,8 @@ def add(
     if json:
         show_json(dataset)
     else:
-        print(f"dataset {dataset.id}: {dataset.records} records, card {dataset.card.hex()}")
-        print(f"Next: folkmoot grant TASK {dataset.id}")
+        print(f"dataset {dataset.id}: {dataset.records} records, card {short(dataset.card)}")
+        print(f"Next: folkmoot review TASK, what would run on it; then folkmoot grant TASK {dataset.id}")
 
 
 @app.command("list")
@@ -62,14 +62,19 @@ def list_(
     peer = Home.open(home)
     moot, paths = peer.moot(), peer.data()
     names = {member.index: member.name for member in moot.members()}
-    rows = [
-        {"id": d.id, "owner": names[d.owner], "records": d.records, "card": d.card, "path": paths.get(d.id)}
-        for d in moot.datasets()
-    ]
+    found = moot.datasets()
     if json:
-        show_json(rows)
+        show_json(
+            [
+                {"id": d.id, "owner": names[d.owner], "records": d.records, "card": d.card, "path": paths.get(d.id)}
+                for d in found
+            ]
+        )
     else:
-        show_table(("dataset", "owner", "records", "card", "path"), (tuple(row.values()) for row in rows))
+        show_table(
+            ("dataset", "owner", "records", "card", "path"),
+            ((d.id, names[d.owner], d.records, short(d.card), paths.get(d.id)) for d in found),
+        )
 
 
 @app.command("sample")

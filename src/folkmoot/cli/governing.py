@@ -281,14 +281,9 @@ def _move(home: Path, kind: Kind, words: tuple[str | int, ...], because: str, js
 
 
 def _member(moot: Moot, word: str) -> int:
-    from folkmoot.errors import LocalError
+    from folkmoot.ledger.records import member_named
 
-    known = {m.name: m.index for m in moot.members() if m.living}
-    if word in known:
-        return known[word]
-    if word.isdigit() and int(word) in known.values():
-        return int(word)
-    raise LocalError(f"the moot has no member {word!r}; its members are {', '.join(known)}")
+    return member_named([m for m in moot.members() if m.living], word).index
 
 
 def _reasons(peer: Home, motion: Motion) -> str:

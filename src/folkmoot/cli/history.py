@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, short, show_
 
 if TYPE_CHECKING:
     from folkmoot.peer.home import Home
-    from folkmoot.peer.lineage import Lineage
+    from folkmoot.peer.lineage import Lineage, Step
     from folkmoot.peer.sources import Sources
 
 __all__ = [
@@ -91,7 +92,7 @@ def log(
         (
             (
                 final.round,
-                final.attempt,
+                final.attempt + 1,
                 short(final.model),
                 ", ".join(names[i] for i in members_of(final.survivors)),
                 f"{final.signers.bit_count()} of {final.members.bit_count()}",
@@ -120,44 +121,65 @@ def _tell_all(home: Home, json: bool) -> None:
 
 def show(
     task: TaskArgument,
-    round_: Annotated[int | None, typer.Argument(metavar="[ROUND]", help="The last unless told.", min=1)] = None,
+    round_: Annotated[int | None, typer.Argument(metavar="[ROUND]", help="The last one unless told.", min=1)] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every round that led to the model.")] = False,
     ledger: LedgerOption = None,
     blobs: BlobsOption = None,
     contract: ContractOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Show how a model came to be: its code, and for each round the datasets, the grants, and who signed."""
+    """Show how a model came to be: its code, who had a part in it with which data, and the round that made it.
+
+    With --all, every round before that one too; --json has them all.
+    """
     from folkmoot.peer.lineage import lineage
 
     with sources_of(home, ledger, contract, blobs) as sources:
         found = lineage(sources, task, round_)
+        names = sources.register.names
     if json:
         import msgspec
 
         show_json(msgspec.to_builtins(found))
         return
-    _show_lineage(found)
+    _show_lineage(found, names, all_)
 
 
-def _show_lineage(found: Lineage) -> None:
+def _show_lineage(found: Lineage, names: Mapping[int, str], every: bool) -> None:
     print(f"model {found.model}: task {found.task}, round {found.round}")
-    print(f"moot {found.moot}, contract {found.contract} on chain {found.chain_id}")
+    print(f"made in {found.moot!r}, contract {found.contract} on chain {found.chain_id}")
     for stretch in found.course:
-        without = f", without {', '.join(map(str, stretch.without))}" if stretch.without else ""
+        without = f", without {', '.join(names[m] for m in stretch.without)}" if stretch.without else ""
         print(f"task {stretch.task}: code {stretch.bundle}{without}")
-        print(f"  proposed by member {stretch.proposer}: {stretch.proposed}")
+        print(f"  proposed by {names[stretch.proposer]}: {stretch.proposed}")
         print(f"  adopted: {stretch.adopted}")
         print(f"  starts from {stretch.genesis}")
+    rounds = Counter((share.name, share.dataset) for step in found.steps for share in step.survivors)
     print()
     show_table(
-        ("task", "round", "attempt", "member", "dataset", "records", "card", "granted in", "committed in", "model"),
+        ("member", "dataset", "records", "card", "rounds"),
+        (
+            (share.name, share.dataset, share.records, share.card[:12], rounds[share.name, share.dataset])
+            for share in sorted(found.datasets.values(), key=lambda share: share.dataset)
+        ),
+        title=f"Who had a part in it, in {len(found.steps)} rounds",
+    )
+    print()
+    _show_steps(found.steps if every else found.steps[-1:])
+    if not every and len(found.steps) > 1:
+        print(f"\nThe other {len(found.steps) - 1} rounds: folkmoot show {found.task} {found.round} --all")
+
+
+def _show_steps(steps: Sequence[Step]) -> None:
+    show_table(
+        ("task", "round", "attempt", "member", "dataset", "granted in", "committed in", "model"),
         (
             (
-                *(step.task, step.round, step.attempt, share.name, share.dataset, share.records, share.card[:12]),
+                *(step.task, step.round, step.attempt + 1, share.name, share.dataset),
                 *(f"block {share.grant.block}", f"block {share.commit.block}", step.model[:12]),
             )
-            for step in found.steps
+            for step in steps
             for share in step.survivors
         ),
     )
@@ -258,7 +280,7 @@ def export(
 
 
 def unlearn(
-    member: Annotated[str, typer.Argument(help="Name or index of the member.")],
+    member: Annotated[str, typer.Argument(help="Name or number of the member; see folkmoot members.")],
     task: TaskArgument,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
@@ -268,15 +290,18 @@ def unlearn(
     The new task has the same code. Each peer checks its start against the ledger, and attests to nothing of the member;
     folkmoot verify shows that no round counts it. The others adopt it by vote, and each grants it anew.
     """
+    from folkmoot.ledger.records import member_named
     from folkmoot.peer.home import Home
     from folkmoot.peer.unlearn import propose_without
 
-    record, pin = propose_without(Home.open(home), task, member)
+    peer = Home.open(home)
+    who = member_named(peer.moot().members(), member).name
+    record, pin = propose_without(peer, task, who)
     if json:
         import msgspec
 
         show_json({"id": record.id, **msgspec.to_builtins(pin)})
         return
     start = f"round {pin.round} of task {pin.task}" if pin.round else f"the first state of task {pin.task}"
-    print(f"task {record.id} continues from {start} without {member}: {pin.rounds} rounds, model {pin.model}")
-    print(f"Next: folkmoot vote, then folkmoot grant {record.id} DATASET")
+    print(f"task {record.id} continues from {start} without {who}: {pin.rounds} rounds, model {pin.model}")
+    print(f"Next: folkmoot review {record.id}, folkmoot vote, and folkmoot grant {record.id} DATASET")

@@ -56,15 +56,11 @@ def move(
     It needs no ledger: once more than half of the members want the same one, itself included, their
     running peers sign for it and go on with the blocks they all have.
     """
-    from folkmoot.errors import LocalError
+    from folkmoot.ledger.records import member_named
     from folkmoot.peer.home import Home
 
     copy, moot = _opened(Home.open(home))
-    living = [m for m in moot.members() if m.living]
-    found = [m for m in living if member in (m.name, str(m.index))]
-    if len(found) != 1:
-        raise LocalError(f"there is no member {member!r}; see folkmoot members")
-    (wanted,) = found
+    wanted = member_named([m for m in moot.members() if m.living], member)
     before, stays = copy.book.term, wanted.endpoint == copy.book.host
     copy.book.change(wish=b"" if stays else wanted.endpoint)
     shown = _facts(copy, moot)

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 
 __all__ = ["backup", "delegate", "id_", "invite", "join", "members", "new", "restore", "sponsor"]
 
+_FIRST_STEPS = (
+    ("folkmoot run", "start your peer, in a terminal of its own: it stays there"),
+    ("folkmoot data add PATH", "describe your data; they stay where they are"),
+    ("folkmoot tasks", "see what there is to train"),
+    ("folkmoot review TASK", "read the code that would run on your data, before you grant it"),
+)
+"""What a newcomer does after joining. The peer goes first: of a hosted chain, it alone reaches the host."""
+
 NameOption = Annotated[str, typer.Option("--as", metavar="NAME", help="Your name in the moot, unique there.")]
 
 
@@ -67,19 +75,20 @@ def join(
     json: JsonOption = False,
 ) -> None:
     """Join a moot with a ticket."""
+    from folkmoot.ledger.records import number_of
     from folkmoot.peer.founding import join as join_moot
 
     peer, index = join_moot(home, _ticket(ticket), member=as_, ledger=ledger)
     if json:
-        show_json({"contract": peer.config.contract, "ledger": peer.config.ledger, "member": index})
+        show_json({"contract": peer.config.contract, "ledger": peer.config.ledger, "member": number_of(index)})
         return
     moot = peer.moot()
-    print(f"joined {moot.name()!r} as member {index}, {as_!r}")
-    rules, decided, awaited = moot.assembly.rules(), len(moot.assembly.motions()), moot.assembly.awaited()
-    print(f"Its motions pass with more than {rules.ordinary}%, grave ones {rules.grave}%; it has had {decided} so far")
-    if awaited:
+    print(f"joined {moot.name()!r} as {as_!r}, its member {number_of(index)}")
+    if awaited := moot.assembly.awaited():
         print(f"It continues another moot: {awaited} members of that can still come in by their own keys")
-    print("Next: folkmoot data add PATH, folkmoot tasks, folkmoot run")
+    print("Next, in this order:")
+    for command, what in _FIRST_STEPS:
+        print(f"  {command:<24}{what}")
 
 
 def invite(
@@ -123,7 +132,7 @@ def members(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
         ("member", "name", "address", "endpoint", "last seen at", "keys", "vote"),
         (
             (
-                m.index,
+                m.number,
                 m.name,
                 m.address,
                 short(m.endpoint),

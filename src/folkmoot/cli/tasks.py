@@ -46,7 +46,7 @@ def propose(
         print(sentence)
     if alike is not None:
         print(f"A bounty would go to all who take part alike: {alike}")
-    print(f"It starts with {record.start_members} grants. Next: folkmoot grant {record.id} DATASET")
+    print(f"It starts with {record.start_members} grants. {_how_to_grant(record.id)}")
 
 
 def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
@@ -75,6 +75,10 @@ def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
             for task, view in rows
         ),
     )
+    me = moot.me()
+    for task, view in rows:
+        if me is not None and not task.granted >> me.index & 1 and _phase(task, view) not in _OVER:
+            print(_how_to_grant(task.id))
 
 
 def review(
@@ -111,6 +115,7 @@ def review(
         else:
             print(f"# compared with bundle {before[0].hex()}, which you reviewed before; all of it: --full\n")
             _show_code("changes.diff", reviewing.difference(before[1], files) or "nothing differs\n")
+        print(f"# to let it train on a dataset of yours: folkmoot grant {task} DATASET")
     reviewing.remember(peer, record.bundle)
 
 
@@ -128,11 +133,15 @@ def grant(
     max_rounds: Annotated[
         int, typer.Option(help="For how many rounds it is, the one being made included; 0: all.", min=0)
     ] = 0,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask, also where the code was not read here.")
+    ] = False,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Consent that one dataset of yours serves one task, until it ends or you revoke it.
 
-    It counts as your vote to adopt the task, too, where that is still open.
+    Read what would run on your data first: folkmoot review TASK. The consent counts as your vote to adopt the task,
+    too, where that is still open.
     """
     from folkmoot.errors import LocalError
     from folkmoot.peer import governing
@@ -144,6 +153,8 @@ def grant(
     record = moot.task(task)
     if dataset not in peer.data():
         raise LocalError(f"dataset {dataset} is not one that this home knows; see: folkmoot data list")
+    if not was_reviewed(peer, record.bundle):
+        _warn(task, yes)
     ends = None if until is None else int(until.timestamp())
     moot.grant(task, dataset, epsilon, until=ends, rounds=max_rounds)
     motion, me = governing.adoption_of(moot, task), moot.me()
@@ -153,8 +164,6 @@ def grant(
     print(f"granted: dataset {dataset} serves task {task}, bundle {record.bundle.hex()}")
     if epsilon is not None:
         print(f"at most an epsilon of {epsilon:g}; see what is spent: folkmoot privacy {task}")
-    if not was_reviewed(peer, record.bundle):
-        print(f"you have not read this code here; see what runs on your data: folkmoot review {task}")
     if motion is not None and not motion.done:
         print(f"the moot has not adopted the task yet: {motion.ayes.bit_count()} of {moot.member_count()} are for it")
     if granted < record.start_members:
@@ -168,6 +177,22 @@ def revoke(task: TaskArgument, home: HomeOption = DEFAULT_HOME) -> None:
     moot = Home.open(home).moot()
     moot.revoke(task)
     print(f"revoked: no dataset of yours serves task {task}")
+
+
+_OVER = ("done", "stopped")
+
+
+def _how_to_grant(task: int) -> str:
+    return f"Next: folkmoot review {task} shows what would run on your data; folkmoot grant {task} DATASET lets it"
+
+
+def _warn(task: int, yes: bool) -> None:
+    """Before a consent to code that was not read here: ask a person, tell a script."""
+    unread = f"you have not read this code here; folkmoot review {task} shows what would run on your data"
+    if yes or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        print(f"folkmoot: {unread}", file=sys.stderr)
+    elif not typer.confirm(f"{unread[0].upper()}{unread[1:]}. Grant all the same?"):
+        raise typer.Abort
 
 
 def _phase(task: TaskRecord, view: RoundView) -> str:

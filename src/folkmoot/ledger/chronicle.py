@@ -15,7 +15,7 @@ from folkmoot.errors import ChainError
 from folkmoot.ledger.interface import Interface
 from folkmoot.ledger.moot import Moot
 from folkmoot.ledger.motions import Kind, Motion, sentence
-from folkmoot.ledger.records import Standing, members_of
+from folkmoot.ledger.records import Standing, called, iso, members_of
 
 __all__ = ["Entry", "Place", "entries", "motion_of", "names_in", "tell"]
 
@@ -125,7 +125,7 @@ _Motions = Mapping[int, Entry]
 
 
 def _who(names: _Names, member: int) -> str:
-    return names.get(member, f"member {member}")
+    return names.get(member, called(member))
 
 
 def _all(names: _Names, members: int) -> str:
@@ -156,7 +156,7 @@ def _asked(names: _Names, motions: _Motions, motion: int) -> str:
 
 def _granted(entry: Entry, names: _Names, motions: _Motions) -> str:
     bounds = [f"for at most an epsilon of {entry['limit'] / 1e6:g}"] if entry["limit"] else []
-    bounds += [f"until {entry['until']}"] if entry["until"] else []
+    bounds += [f"until {iso(entry['until'])}"] if entry["until"] else []
     bounds += [f"up to round {entry['last']}"] if entry["last"] else []
     told = f"{_who(names, entry['member'])} lets task {entry.task} use dataset {entry.dataset}"
     return ", ".join([told, *bounds])
@@ -176,7 +176,7 @@ def _steered(entry: Entry, names: _Names, motions: _Motions) -> str:
 
 
 _TOLD: Mapping[str, Callable[[Entry, _Names, _Motions], str]] = {
-    "Joined": lambda e, names, _: f"{e['name']} joins as member {e.member}",
+    "Joined": lambda e, names, _: f"{e['name']} joins as {called(e['member'])}",
     "Seated": lambda e, names, _: f"{_who(names, e['member'])} uses the account {e['account']}",
     "Delegated": lambda e, names, _: f"{_who(names, e['member'])} puts other keys in daily use",
     "Announced": lambda e, names, _: f"{_who(names, e['member'])} can be reached at {e['addresses'] or 'no address'}",
@@ -213,7 +213,7 @@ _TOLD: Mapping[str, Callable[[Entry, _Names, _Motions], str]] = {
     ),
     "Attending": lambda e, names, _: f"{_who(names, e['member'])} attends task {e.task} again",
     "Committed": lambda e, names, _: (
-        f"{_all(names, e['members'])} committed to round {e.round} of task {e.task}, attempt {e['attempt']}"
+        f"{_all(names, e['members'])} committed to round {e.round} of task {e.task}, attempt {e['attempt'] + 1}"
     ),
     "Funded": lambda e, names, _: f"{e['funder']} sets aside {e['amount']} of {e['token']} for task {e.task}",
     "Sealed": lambda e, names, _: (
@@ -230,6 +230,6 @@ _TOLD: Mapping[str, Callable[[Entry, _Names, _Motions], str]] = {
         f"{_who(names, e['member'])} claims {e['amount']} of {e['token']} for {e['account']}"
     ),
     "Reclaimed": lambda e, names, _: f"{e['funder']} takes back {e['amount']} of {e['token']} from task {e.task}",
-    "Retried": lambda e, names, _: f"round {e.round} of task {e.task} is made again: attempt {e['attempt']}",
+    "Retried": lambda e, names, _: f"round {e.round} of task {e.task} is made again: attempt {e['attempt'] + 1}",
     "Finalised": _finalised,
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from folkmoot.ledger.address import checksum_address
-from folkmoot.ledger.records import Standing
+from folkmoot.ledger.records import Standing, called
 
 __all__ = ["Kind", "Motion", "Rules", "sentence"]
 
@@ -90,7 +90,7 @@ class Rules:
 def sentence(motion: Motion, names: Mapping[int, str]) -> str:
     """What the motion asks for, in words; ``names`` of members by index."""
     a, b, c = motion.words
-    who = names.get(a, f"member {a}")
+    who = names.get(a, called(a))
     words: dict[Kind, Callable[[], str]] = {
         Kind.ADMIT: lambda: f"admit the holder of the voucher {_address(a)}",
         Kind.REMOVE: lambda: f"remove {who}",

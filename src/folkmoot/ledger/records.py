@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import IntEnum
 from typing import Protocol
 
-from folkmoot.round.view import Phase, RoundView, faults, members_of, quorum
+from folkmoot.errors import LocalError
+from folkmoot.round.view import Phase, RoundView, called, faults, members_of, number_of, quorum
 
 __all__ = [
     "Commit",
@@ -26,10 +28,22 @@ __all__ = [
     "TaskRecord",
     "Terms",
     "bitmap_of",
+    "called",
     "faults",
+    "iso",
+    "member_named",
     "members_of",
+    "number_of",
     "quorum",
 ]
+
+
+_LAST_SECOND = 253_402_300_799
+
+
+def iso(seconds: float) -> str:
+    """Ledger seconds, or any since 1970, in ISO 8601: ``2026-01-31T12:00:00Z``; at most the last second of 9999."""
+    return datetime.fromtimestamp(min(seconds, _LAST_SECOND), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def bitmap_of(members: Iterable[int]) -> int:
@@ -69,6 +83,22 @@ class Member:
     """EVM address that consents and votes; the same as ``address`` unless the member delegates."""
     living: bool = True
     """Whether it belongs to the moot; not once it was removed."""
+
+    @property
+    def number(self) -> int:
+        """The number by which people know it, from 1."""
+        return number_of(self.index)
+
+
+def member_named(members: Sequence[Member], word: str) -> Member:
+    """The one of ``members`` that a person means by its name or its number; a name goes first.
+
+    Raises ``LocalError`` listing them where there is none.
+    """
+    for known in (*(m for m in members if m.name == word), *(m for m in members if str(m.number) == word)):
+        return known
+    listed = ", ".join(f"{member.number} {member.name}" for member in members)
+    raise LocalError(f"the moot has no member {word!r}; its members are {listed}")
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from folkmoot.ledger.records import called
 from folkmoot.peer.lineage import Lineage, Spent
 from folkmoot.task.policy import Policy
 
@@ -68,8 +69,8 @@ def _what(lineage: Lineage, name: str, arrays: Mapping[str, tuple[int, ...]]) ->
             "## What it is",
             "",
             f"The model after round {lineage.round} of task {lineage.task}, {_text(name)}, of the moot"
-            f" {_text(lineage.moot)}: {size} parameters, float64, trained together by {members}, with no server in the"
-            " middle. Each kept its own data.",
+            f" “{_text(lineage.moot)}”: {size} parameters, float64, trained together by {members}, with no server in"
+            " the middle. Each kept its own data.",
             "",
             *_table(("array", "shape"), ((f"`{_code(key)}`", list(shape)) for key, shape in sorted(arrays.items()))),
         )
@@ -121,8 +122,8 @@ def _making(lineage: Lineage, policy: Policy) -> str:
 
 
 def _without(members: Iterable[int]) -> str:
-    listed = ", ".join(map(str, members))
-    return f"; without member {listed}" if listed else ""
+    listed = ", ".join(map(called, members))
+    return f"; without {listed}" if listed else ""
 
 
 def _evaluation(last: Sequence[Measure]) -> str:
@@ -148,7 +149,7 @@ def _privacy(policy: Policy, spent: Sequence[Spent], names: Mapping[int, str]) -
     rows = (
         (
             s.task,
-            _text(names.get(s.member, f"member {s.member}")),
+            _text(names.get(s.member, called(s.member))),
             s.unit,
             s.releases,
             f"{s.epsilon:.3g}",

@@ -16,7 +16,7 @@ from blake3 import blake3
 from folkmoot.digest import Hash
 from folkmoot.errors import IntegrityError, NetworkError
 from folkmoot.ledger import Moot, statements
-from folkmoot.ledger.records import Grant, Member
+from folkmoot.ledger.records import Grant, Member, called
 from folkmoot.network import Node, fetch
 from folkmoot.network.messages import Message
 from folkmoot.peer.home import Home
@@ -114,7 +114,7 @@ class PeerContext:
 
     def _known(self, member: int) -> Member:
         if member not in self.members:
-            raise NetworkError(f"member {member} is not known here yet")
+            raise NetworkError(f"{called(member)} is not known here yet")
         return self.members[member]
 
     @property
@@ -203,7 +203,7 @@ class PeerContext:
 
     def _check(self, member: int, digest: bytes, signature: bytes) -> None:
         if statements.recover(digest, signature) != self.members[member].address:
-            raise IntegrityError(f"the signature is not member {member}'s")
+            raise IntegrityError(f"the signature is not {called(member)}'s")
 
     def training_seed(self, bundle: Hash, round: int) -> bytes:
         """32 bytes for a contribution's randomness: secret, this member's own, the same when a round is retried."""

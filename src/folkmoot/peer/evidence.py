@@ -22,6 +22,7 @@ from folkmoot.round.events import Key, Reveal, Statement
 from folkmoot.round.groups import released
 from folkmoot.round.masking import Place, context_of
 from folkmoot.round.plan import Plan
+from folkmoot.round.view import called
 
 __all__ = [
     "EVIDENCE_LIMIT",
@@ -288,4 +289,4 @@ def _opens(evidence: FalseReveal | WrongSeeds | BadShares, facts: Facts, committ
 
 def _signed(evidence: Evidence, facts: Facts, digest: bytes, signature: bytes) -> None:
     if statements.recover(digest, signature) not in facts.accounts(evidence.member):
-        raise IntegrityError(f"the signature is not member {evidence.member}'s")
+        raise IntegrityError(f"the signature is not {called(evidence.member)}'s")

@@ -17,6 +17,7 @@ from folkmoot.round.layout import Layout, check_side, sum_bytes
 from folkmoot.round.machine import RoundMachine
 from folkmoot.round.masking import Masking
 from folkmoot.round.plan import Plan
+from folkmoot.round.view import called
 
 __all__ = ["Exchange"]
 
@@ -208,7 +209,7 @@ class Exchange:
         """Check the pieces of a reveal that opened its commit, store them, tell the machine."""
         layout, shards, sizes = self.layout(key), self.plan().shards, self._sizes(key, contributor)
         if len(body) != sum(sizes[s] for s in carried):
-            raise ProtocolError(f"{len(body)} bytes came for shards {list(carried)} of member {contributor}")
+            raise ProtocolError(f"{len(body)} bytes came for shards {list(carried)} of {called(contributor)}")
         at, view = 0, memoryview(body)
         for shard in carried:
             data = view[at : at + sizes[shard]]

@@ -17,7 +17,7 @@ from folkmoot.peer.attestation import seal, statement
 from folkmoot.peer.card import Measure, model_card
 from folkmoot.peer.durable import replace
 from folkmoot.peer.home import Home
-from folkmoot.peer.lineage import Lineage, Spent, lineage, spending
+from folkmoot.peer.lineage import Lineage, Spent, lineage, no_model, spending
 from folkmoot.peer.sources import Sources
 from folkmoot.task.policy import Policy
 
@@ -65,8 +65,7 @@ def export(home: Home, task: int, path: Path, round: int | None = None) -> Final
     finals = moot.finals(task)
     wanted = [final for final in finals if round in (None, final.round)]
     if not wanted:
-        reached = f"its last final round is {finals[-1].round}" if finals else "no round of it is final yet"
-        raise LocalError(f"task {task} has no model of round {round or 'any'}: {reached}")
+        raise no_model(task, round, [final.round for final in finals])
     final = wanted[-1]
     about = {"folkmoot": f"task {task}, round {final.round}, model {final.model.hex()}"}
     model, _ = _split(_state(home, final.model, final.round)[0])

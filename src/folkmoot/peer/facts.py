@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from folkmoot.errors import IntegrityError
 from folkmoot.ledger import statements
 from folkmoot.ledger.chronicle import Entry
-from folkmoot.ledger.records import Expulsion, Member, members_of
+from folkmoot.ledger.records import Expulsion, Member, called, members_of
 from folkmoot.peer import evidence
 from folkmoot.round.events import Key
 from folkmoot.round.masking import Place
@@ -50,7 +50,7 @@ class LedgerFacts:
     def accounts(self, member: int) -> frozenset[str]:
         """The accounts whose signature counts as a member's. Raises ``IntegrityError`` when there is no such member."""
         if member not in self.members:
-            raise IntegrityError(f"there is no member {member}")
+            raise IntegrityError(f"there is no {called(member)}")
         return self.keys.ever(member)
 
     def commit(self, key: Key, member: int) -> bytes | None:

@@ -85,7 +85,7 @@ def join(
             raise LocalError(f"the ledger {where} took the entry and does not show it; try again")
         if known.name != member:
             raise LocalError(
-                f"this identity is member {known.index} already, by the name {known.name!r}; use --as {known.name}"
+                f"this identity is member {known.number} already, by the name {known.name!r}; use --as {known.name}"
             )
         if not home.config_file.exists():
             config = Config(name=member, ledger=where, contract=moot.address, chain_id=moot.chain_id)

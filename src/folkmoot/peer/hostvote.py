@@ -21,6 +21,7 @@ from folkmoot.ledger import Chain, Moot, statements
 from folkmoot.ledger.chainfile import Block
 from folkmoot.ledger.hosted import cut
 from folkmoot.ledger.hosting import Appointment, Head
+from folkmoot.ledger.records import called
 from folkmoot.ledger.replica import Replica
 from folkmoot.network import Message
 from folkmoot.peer.context import PeerContext
@@ -268,10 +269,10 @@ class Vote:
                 page, body = await self._ask_page(source, GetBlocks(appointment.term, draft.number + 1))
                 blocks = [block for block in blocks_of(page, body) if block.number <= height]
                 if not blocks:
-                    raise NetworkError(f"member {source} has not the blocks that the new host goes on from")
+                    raise NetworkError(f"{called(source)} has not the blocks that the new host goes on from")
                 await asyncio.to_thread(_take_all, draft, blocks)
             if draft.newest.hash != appointment.block:
-                raise IntegrityError(f"block {height} of member {source} is not the one that the members signed")
+                raise IntegrityError(f"block {height} of {called(source)} is not the one that the members signed")
         return target
 
     async def _common(self, source: int, appointment: Appointment) -> int:

@@ -20,7 +20,19 @@ from folkmoot.task.bundle import read_bundle
 from folkmoot.task.pin import pin_of
 from folkmoot.task.policy import Policy
 
-__all__ = ["Lineage", "Reference", "Share", "Spent", "Step", "Stretch", "lineage", "reference", "spending", "trace"]
+__all__ = [
+    "Lineage",
+    "Reference",
+    "Share",
+    "Spent",
+    "Step",
+    "Stretch",
+    "lineage",
+    "no_model",
+    "reference",
+    "spending",
+    "trace",
+]
 
 
 class Reference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,6 +148,13 @@ def lineage(sources: Sources, task: int, round: int | None = None) -> Lineage:
     return trace(sources, list(_course(sources, task, round)))
 
 
+def no_model(task: int, round: int | None, rounds: Sequence[int]) -> LocalError:
+    """What to say to who asks for the model of ``round``, or of the last, where only ``rounds`` are final."""
+    if not rounds:
+        return LocalError(f"task {task} has no model yet: no round of it is final; see folkmoot tasks")
+    return LocalError(f"task {task} has no model of round {round}: its last final round is {rounds[-1]}")
+
+
 def trace(sources: Sources, course: Sequence[tuple[int, int, tuple[int, ...]]]) -> Lineage:
     """The lineage along a course: for each task in turn the last round that counts, and whom it does without."""
     register, finals = sources.register, _finals(sources.history)
@@ -163,8 +182,7 @@ def _course(sources: Sources, task: int, round: int | None) -> Iterator[tuple[in
     record = sources.moot.task(task)
     rounds = sorted(number for of, number in sources.register.counted if of == task)
     if not rounds or (round is not None and round not in rounds):
-        reached = f"its last final round is {rounds[-1]}" if rounds else "no round of it is final yet"
-        raise LocalError(f"task {task} has no model of round {round or 'any'}: {reached}")
+        raise no_model(task, round, rounds)
     upto = round or rounds[-1]
     store = sources.find(record.bundle)
     pin = None if store is None else pin_of(read_bundle(store.get(record.bundle)))

@@ -14,7 +14,7 @@ from folkmoot.errors import FolkmootError, IntegrityError, LedgerRefused
 from folkmoot.keccak import keccak
 from folkmoot.ledger import statements
 from folkmoot.ledger.interface import word
-from folkmoot.ledger.records import Final, TaskRecord, quorum
+from folkmoot.ledger.records import Final, TaskRecord, called, quorum
 from folkmoot.network import Message
 from folkmoot.peer.bounty import Bounty
 from folkmoot.peer.compute import Compute
@@ -162,7 +162,7 @@ class Paying:
             if isinstance(reply, Concurrence):
                 digest = self._digest(message.first, message.last, split)
                 if statements.recover(digest, reply.signature) != self._peer.members[to].address:
-                    raise IntegrityError(f"the signature is not member {to}'s")
+                    raise IntegrityError(f"the signature is not {called(to)}'s")
                 return reply.signature
             reason = reply.reason if isinstance(reply, Unavailable) else "that is no answer"
             self._peer.log("not agreed", task=self._record.id, with_member=to, error=reason)

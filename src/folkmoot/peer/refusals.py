@@ -7,7 +7,7 @@ from typing import Any
 
 from folkmoot.ledger.chronicle import Entry, motion_of
 from folkmoot.ledger.motions import Kind, sentence
-from folkmoot.ledger.records import Standing, members_of
+from folkmoot.ledger.records import Standing, iso, members_of
 from folkmoot.peer.sources import Sources
 
 __all__ = ["refusals"]
@@ -46,7 +46,7 @@ def _ended(sources: Sources, now: int) -> _Found:
         if consent.ended is not None:
             yield consent.ended, _told(what, _ENDED[consent.how], *about)
         elif consent.until is not None and consent.until <= now:
-            yield consent.granted, _told(what, f"it was for the time until {consent.until} only", *about)
+            yield consent.granted, _told(what, f"it was for the time until {iso(consent.until)} only", *about)
 
 
 def _barred(sources: Sources) -> _Found:
@@ -78,7 +78,7 @@ def _not_counted(sources: Sources) -> _Found:
 def _again(sources: Sources) -> _Found:
     for entry in sources.history:
         if entry.kind == "Retried":
-            what = f"round {entry['round']} was made again, as attempt {entry['attempt']}"
+            what = f"round {entry['round']} was made again, as attempt {entry['attempt'] + 1}"
             why = "too few contributions survived, or no model was signed in time, or members came in"
             yield entry, _told(what, why, entry["task"], None)
 
@@ -101,6 +101,6 @@ def _motions(sources: Sources, now: int) -> _Found:
     for entry in sources.history:
         if entry.kind == "Moved" and entry["motion"] not in enacted:
             says = sentence(motion_of(entry), sources.register.names)
-            why = "its window is over" if now >= entry["deadline"] else f"it is open until {entry['deadline']}"
+            why = "its window is over" if now >= entry["deadline"] else f"it is open until {iso(entry['deadline'])}"
             about = entry["words"][0] if entry["kind"] in (Kind.STEER, Kind.ENDOW) else None
             yield entry, _told(f"motion {entry['motion']} ({says}) was not enacted", why, about, entry["mover"])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from folkmoot.errors import IntegrityError
 from folkmoot.ledger.chronicle import Entry, Place, names_in
-from folkmoot.ledger.records import Standing, members_of, quorum
+from folkmoot.ledger.records import Standing, called, members_of, quorum
 
 __all__ = ["Consent", "Register", "consents"]
 
@@ -109,7 +109,7 @@ class Register:
 
     def name(self, member: int) -> str:
         """What a member is called."""
-        return self.names.get(member, f"member {member}")
+        return self.names.get(member, called(member))
 
     # ---- members -----------------------------------------------------------------------------------------------
 
@@ -117,7 +117,7 @@ class Register:
         member = entry["member"]
         if member not in self.accounts:
             if member != len(self.accounts):
-                raise IntegrityError(f"block {entry.block}: member {member} is seated before member {member - 1}")
+                raise IntegrityError(f"block {entry.block}: {called(member)} is seated before {called(member - 1)}")
             self.living |= 1 << member
         self.accounts[member] = (entry["account"], entry["main"])
 
@@ -207,7 +207,7 @@ class Register:
         if course.standing != Standing.ADOPTED:
             raise IntegrityError(f"{where}: a commit was taken while the task was not adopted (block {entry.block})")
         if (entry["round"], entry["attempt"]) != (course.round, course.attempt):
-            raise IntegrityError(f"{where}: a commit is for attempt {entry['attempt']}, which was not open")
+            raise IntegrityError(f"{where}: a commit is for attempt {entry['attempt'] + 1}, which was not open")
         course.commits |= dict.fromkeys(members_of(entry["members"]), entry)
         for member in members_of(entry["members"] & ~self.living):
             raise IntegrityError(f"{where}: a commit of {self.name(member)} was taken after it was removed")
@@ -216,7 +216,7 @@ class Register:
         course, task, round = self._course(entry), entry["task"], entry["round"]
         where = f"task {task}, round {round}"
         if (round, entry["attempt"]) != (course.round, course.attempt):
-            raise IntegrityError(f"{where}: attempt {entry['attempt']} became final, which was not open")
+            raise IntegrityError(f"{where}: attempt {entry['attempt'] + 1} became final, which was not open")
         if entry["members"] != course.members:
             raise IntegrityError(f"{where}: its members are not those whom the moot had when the attempt opened")
         self.counted[task, round] = {

@@ -6,7 +6,7 @@ import asyncio
 
 from folkmoot.digest import Hash, blob_hash
 from folkmoot.errors import FolkmootError, IntegrityError, LedgerRefused, NetworkError
-from folkmoot.ledger.records import quorum
+from folkmoot.ledger.records import called, quorum
 from folkmoot.ledger.statements import Domain
 from folkmoot.network.messages import Message
 from folkmoot.peer.context import PeerContext
@@ -51,7 +51,7 @@ class Tribunal:
     def accounts(self, member: int) -> frozenset[str]:
         """The account whose signature counts as a member's."""
         if member not in self._peer.members:
-            raise IntegrityError(f"there is no member {member}")
+            raise IntegrityError(f"there is no {called(member)}")
         return frozenset((self._peer.members[member].address,))
 
     def commit(self, key: Key, member: int) -> bytes | None:

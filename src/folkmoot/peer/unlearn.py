@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from folkmoot.errors import LedgerRefused, LocalError, TaskError
+from folkmoot.errors import LocalError, TaskError
 from folkmoot.ledger import Moot
 from folkmoot.ledger.motions import Kind
-from folkmoot.ledger.records import Final, Standing, TaskRecord
+from folkmoot.ledger.records import Final, Standing, TaskRecord, member_named
 from folkmoot.peer import governing
 from folkmoot.peer.home import Home
 from folkmoot.peer.offering import bundle_of, check_deliverable
@@ -92,7 +92,7 @@ def _rounds(course: list[Stretch]) -> Iterator[Final]:
 def propose_without(home: Home, task: int, member: str) -> tuple[TaskRecord, Pin]:
     """Propose that ``task`` is trained again without a member, from the last model before its first contribution.
 
-    ``member`` is its name or index. Puts the proposal to the vote. Raises ``LocalError`` where the member has nothing
+    ``member`` is its name or number. Puts the proposal to the vote. Raises ``LocalError`` where the member has nothing
     in the model, or too few are left without it. Runs the task's code in this process, to learn its policy.
     """
     from folkmoot.task.load import load_task
@@ -101,7 +101,7 @@ def propose_without(home: Home, task: int, member: str) -> tuple[TaskRecord, Pin
     record = moot.task(task)
     files = read_bundle(bundle_of(home, record))
     before = pin_of(files)
-    index = _index(moot, member)
+    index = member_named(moot.members(), member).index
     excluded = (before.excluded if before else 0) | 1 << index
     course = course_of(moot, record, before)
     grouped = load_task(bundle_of(home, record)).policy.grouped
@@ -161,10 +161,3 @@ def _counted(stretch: Stretch) -> int:
     for final in stretch.finals:
         counted |= final.survivors
     return counted
-
-
-def _index(moot: Moot, member: str) -> int:
-    for known in moot.members():
-        if member in (known.name, str(known.index)):
-            return known.index
-    raise LedgerRefused(f"the moot has no member {member!r}; see: folkmoot members")

@@ -26,6 +26,7 @@ from folkmoot.errors import IntegrityError
 from folkmoot.round import shamir
 from folkmoot.round.seeds import SEED_BYTES, Secrets
 from folkmoot.round.shamir import SHARE_BYTES
+from folkmoot.round.view import called
 from folkmoot.task.policy import share_threshold
 
 __all__ = ["Envelope", "FalseShares", "envelope_bytes", "seal"]
@@ -60,7 +61,9 @@ class FalseShares(IntegrityError):
     """A dealer's shares fit their tags and make another seed than it hashed: they prove that it lied."""
 
     def __init__(self, dealer: int, target: int, shares: Mapping[int, bytes]) -> None:
-        super().__init__(f"the shares that member {dealer} dealt for {target} make another seed than it hashed")
+        super().__init__(
+            f"the shares that {called(dealer)} dealt for {called(target)} make another seed than it hashed"
+        )
         self.dealer = dealer
         self.target = target
         self.shares = dict(shares)
@@ -82,7 +85,8 @@ class Envelope:
         """What ``dealer`` sent. Raises ``IntegrityError`` on a wrong size; no other bytes are wrong by themselves."""
         if len(data) != envelope_bytes(len(neighbours)):
             raise IntegrityError(
-                f"the envelope of member {dealer} has {len(data)} bytes where {envelope_bytes(len(neighbours))} are due"
+                f"the envelope of {called(dealer)} has {len(data)} bytes"
+                f" where {envelope_bytes(len(neighbours))} are due"
             )
         return cls(bytes(data), context, dealer, tuple(neighbours))
 
@@ -120,22 +124,22 @@ class Envelope:
         """
         holder, k = secrets.me, len(self.neighbours)
         if holder not in self.neighbours or secrets.context != self.context:
-            raise ValueError(f"member {holder} has no box in this envelope of member {self.dealer}")
+            raise ValueError(f"{called(holder)} has no box in this envelope of {called(self.dealer)}")
         at = _tags_end(k) + self.neighbours.index(holder) * _box_bytes(k)
         cipher = ChaCha20Poly1305(secrets.box_key(self.dealer, holder))
         try:
             raw = cipher.decrypt(_NONCE, self.data[at : at + _box_bytes(k)], None)
         except InvalidTag:
-            raise IntegrityError(f"the box from member {self.dealer} to member {holder} does not open") from None
+            raise IntegrityError(f"the box from {called(self.dealer)} to {called(holder)} does not open") from None
         row = [raw[at : at + SHARE_BYTES] for at in range(0, len(raw), SHARE_BYTES)]
         shares = dict(zip(self.targets, row, strict=True))
         tags = b"".join(_tags(self.context, self.dealer, holder, shares))
         if not self.data.startswith(tags, self._row(holder)):
             raise IntegrityError(
-                f"a share in the box from member {self.dealer} to member {holder} does not fit its tag"
+                f"a share in the box from {called(self.dealer)} to {called(holder)} does not fit its tag"
             )
         if not self.check_seed(holder, secrets.seeds[self.dealer]):
-            raise IntegrityError(f"member {self.dealer} masked with another seed than it shares with member {holder}")
+            raise IntegrityError(f"{called(self.dealer)} masked with another seed than it shares with {called(holder)}")
         return shares
 
     def recover(self, target: int, shares: Mapping[int, bytes]) -> bytes:
@@ -147,7 +151,8 @@ class Envelope:
         good = {holder: shares[holder] for holder in sorted(shares) if self.check_share(holder, target, shares[holder])}
         if len(good) < self.threshold:
             raise IntegrityError(
-                f"{len(good)} shares of the seed of member {self.dealer} for {target} fit; it takes {self.threshold}"
+                f"{len(good)} shares of the seed of {called(self.dealer)} for {called(target)} fit;"
+                f" it takes {self.threshold}"
             )
         enough = {holder: good[holder] for holder in list(good)[: self.threshold]}
         seed = shamir.combine(enough)

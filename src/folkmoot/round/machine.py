@@ -54,7 +54,7 @@ from folkmoot.round.events import (
 )
 from folkmoot.round.plan import Plan, make_plan
 from folkmoot.round.unmask import row_of, take_opening, unmask
-from folkmoot.round.view import Phase, RoundView, members_of, quorum
+from folkmoot.round.view import Phase, RoundView, called, members_of, quorum
 from folkmoot.task.policy import Policy
 
 __all__ = ["RoundMachine", "Timing"]
@@ -209,9 +209,9 @@ class RoundMachine:
         if not view.committed >> event.member & 1:
             if not view.closed(self._seen):
                 return  # its commit may be one this peer has not seen yet; the contribution will be pulled
-            raise ProtocolError(f"member {event.member} reveals a contribution it did not commit")
+            raise ProtocolError(f"{called(event.member)} reveals a contribution it did not commit")
         if len(event.reveal.shards) != attempt.plan.pieces or not self._opens(event.member, event.reveal):
-            raise ProtocolError(f"member {event.member} reveals another contribution than it committed")
+            raise ProtocolError(f"{called(event.member)} reveals another contribution than it committed")
         attempt.reveals.setdefault(event.member, event.reveal)
 
     def _take_holding(self, attempt: Attempt, event: HoldingReceived) -> None:
@@ -223,7 +223,7 @@ class RoundMachine:
     def _take_claims(self, attempt: Attempt, event: SumsReceived) -> None:
         for shard in event.sums:
             if not 0 <= shard < attempt.plan.shards or event.member not in attempt.plan.holders[shard]:
-                raise ProtocolError(f"member {event.member} claims the sum of shard {shard}, which is not its own")
+                raise ProtocolError(f"{called(event.member)} claims the sum of shard {shard}, which is not its own")
         for shard, digest in event.sums.items():
             if attempt.claims.setdefault(shard, {}).get(event.member) != digest:
                 attempt.claims[shard][event.member] = digest

@@ -16,6 +16,7 @@ from folkmoot.round.events import Key
 from folkmoot.round.groups import released
 from folkmoot.round.plan import Plan
 from folkmoot.round.seeds import Secrets, mask_context
+from folkmoot.round.view import called, number_of
 
 __all__ = ["Masking", "Place", "context_of"]
 
@@ -68,7 +69,7 @@ class Masking:
     def envelope(self) -> bytes:
         """The own envelope: the same bytes each time."""
         if self.secrets is None:
-            raise ProtocolError(f"member {self.me} was not dealt in to this attempt")
+            raise ProtocolError(f"{called(self.me)} was not dealt in to this attempt")
         return seal(self.secrets)
 
     # ---- what others send --------------------------------------------------------------------------------------
@@ -97,7 +98,7 @@ class Masking:
     def _near(self, dealer: int) -> tuple[int, ...]:
         near = self._plan.neighbours.get(dealer)
         if near is None:
-            raise IntegrityError(f"member {dealer} was not dealt in to this attempt")
+            raise IntegrityError(f"{called(dealer)} was not dealt in to this attempt")
         return near
 
     # ---- once the ledger has fixed who survived ----------------------------------------------------------------
@@ -137,10 +138,14 @@ class Masking:
             return None
         due = self.targets(dealer, survivors)
         if set(seeds) != set(due):
-            raise IntegrityError(f"the seeds of member {dealer} came for {sorted(seeds)}, where {list(due)} are due")
+            raise IntegrityError(
+                f"the seeds of {called(dealer)} came for {_numbers(seeds)}, where {_numbers(due)} are due"
+            )
         for target in due:
             if not envelope.check_seed(target, seeds[target]):
-                raise IntegrityError(f"the seed of member {dealer} for {target} is not the one it committed to")
+                raise IntegrityError(
+                    f"the seed of {called(dealer)} for {called(target)} is not the one it committed to"
+                )
         return {target: seeds[target] for target in due}
 
     def take_shares(
@@ -156,7 +161,9 @@ class Masking:
         due = self.targets(dealer, survivors)
         for target, share in shares.items():
             if target not in due or not envelope.check_share(holder, target, share):
-                raise IntegrityError(f"the share of member {holder} of a seed of member {dealer} is not what was dealt")
+                raise IntegrityError(
+                    f"the share of {called(holder)} of a seed of {called(dealer)} is not what was dealt"
+                )
             self._gathered.setdefault((dealer, target), {})[holder] = share
         for target, share in self.shares(dealer, survivors).items():
             self._gathered.setdefault((dealer, target), {})[self.me] = share
@@ -170,3 +177,7 @@ class Masking:
                 return None
             seeds[target] = envelope.recover(target, shares)
         return seeds
+
+
+def _numbers(members: Iterable[int]) -> str:
+    return ", ".join(str(number_of(member)) for member in sorted(members)) or "none"

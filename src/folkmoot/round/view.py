@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 
-__all__ = ["Phase", "RoundView", "faults", "members_of", "quorum"]
+__all__ = ["Phase", "RoundView", "called", "faults", "members_of", "number_of", "quorum"]
 
 
 def faults(n: int) -> int:
@@ -23,6 +23,16 @@ def quorum(n: int) -> int:
 def members_of(bitmap: int) -> tuple[int, ...]:
     """The member indices of a bitmap, ascending: bit i stands for member i."""
     return tuple(i for i in range(bitmap.bit_length()) if bitmap >> i & 1)
+
+
+def number_of(member: int) -> int:
+    """The number by which people know a member, from 1; its index, from 0, is its bit in every bitmap."""
+    return member + 1
+
+
+def called(member: int) -> str:
+    """A member where its name is not at hand: ``member 3`` for the one of index 2."""
+    return f"member {number_of(member)}"
 
 
 class Phase(IntEnum):
