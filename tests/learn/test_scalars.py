@@ -1,4 +1,4 @@
-"""Arrays without dimensions: a temperature, a logit scale, a lone count. NumPy makes scalars of what is done to them."""
+"""Arrays without dimensions: a temperature, a logit scale, a lone count. NumPy makes scalars of their sums."""
 
 from __future__ import annotations
 

@@ -1,12 +1,36 @@
+from inspect import signature
+
 import numpy as np
 import pytest
-from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
+from sklearn.base import is_classifier
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import (
+    ElasticNet,
+    GammaRegressor,
+    HuberRegressor,
+    Lasso,
+    LinearRegression,
+    LogisticRegression,
+    MultiTaskElasticNet,
+    PoissonRegressor,
+    Ridge,
+    SGDClassifier,
+    SGDRegressor,
+)
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsRegressor
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.svm import LinearSVC
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC, LinearSVC
 from sklearn.tree import DecisionTreeClassifier
+from sklearn.utils import all_estimators
 
 import folkmoot as fm
 from folkmoot.errors import DataError, TaskError
+from folkmoot.learn.baselines import mean_of
+from folkmoot.learn.sklearn_fitted import learnt
 from folkmoot.task import read_state, state_bytes
 
 DRAW = np.random.default_rng(0)
@@ -65,13 +89,124 @@ def test_a_contribution_depends_on_state_data_and_context_alone(estimator):
     assert not hasattr(estimator, "coef_")
 
 
-def test_an_estimator_that_starts_afresh_or_has_no_coefficients_is_refused():
-    with pytest.raises(TaskError, match=r"give LogisticRegression\(warm_start=True\)"):
-        task_of(LogisticRegression())
-    with pytest.raises(TaskError, match="DecisionTreeClassifier starts from nothing"):
-        task_of(DecisionTreeClassifier())
-    with pytest.raises(TaskError, match="LinearSVC starts from nothing"):
-        task_of(LinearSVC())
+@pytest.mark.parametrize(
+    ("estimator", "tolerance"),
+    [
+        (ElasticNet(alpha=0.01, warm_start=True), 0.1),
+        (Lasso(alpha=0.01, warm_start=True), 0.1),
+        (HuberRegressor(warm_start=True), 0.1),
+        (SGDRegressor(eta0=0.05), 0.1),
+        (PoissonRegressor(alpha=1e-6, warm_start=True), 0.1),
+    ],
+)
+def test_a_regressor_keeps_its_intercept_and_comes_close_to_training_on_pooled_data(estimator, tolerance):
+    far = np.random.default_rng(1).normal(size=(120, 4))
+    labels = far @ [1.0, -2.0, 0.5, 0.0] + 100.0 + 0.1 * np.random.default_rng(2).normal(size=120)
+    if isinstance(estimator, PoissonRegressor):
+        labels = np.exp(far @ [0.1, -0.2, 0.05, 0.0] + 2.0)
+    members = [((far[i:80:2], labels[i:80:2]), (far[80:], labels[80:])) for i in (0, 1)]
+    metrics = {"mse": fm.metrics.mean_squared_error}
+    task = task_of(estimator, classes=None, metrics=metrics, local_epochs=5, policy=fm.Policy(rounds=20))
+    together = fm.held_out(task, read_state(state_bytes(fm.together(task, members))), *members)["mse"]
+    pooled = fm.held_out(task, fm.pooled(task, members), *members)["mse"]
+    assert together < pooled + tolerance
+    assert pooled < tolerance
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [MultiTaskElasticNet(alpha=0.01, warm_start=True), MLPRegressor(hidden_layer_sizes=(16,), learning_rate_init=0.02)],
+)
+def test_a_regressor_of_several_outputs_learns_each(estimator):
+    labels = np.column_stack([SCORE, 2.0 - SCORE])
+    metrics = {"mse": fm.metrics.mean_squared_error}
+    task = task_of(estimator, classes=None, outputs=2, metrics=metrics, local_epochs=5,
+                   policy=fm.Policy(rounds=20))  # fmt: skip
+    data = data_of(labels)
+    state = fm.together(task, data)
+    assert fm.held_out(task, state, *data)["mse"] < 0.3
+    with pytest.raises(DataError, match="Give SklearnTask outputs="):
+        task.contribute(state, data_of(np.column_stack([SCORE] * 3))[0], CONTEXT)
+
+
+AVERAGED = {
+    *("ElasticNet", "GammaRegressor", "HuberRegressor", "Lasso", "LogisticRegression", "MLPClassifier", "MLPRegressor"),
+    *("MultiTaskElasticNet", "MultiTaskLasso", "PassiveAggressiveClassifier", "PassiveAggressiveRegressor"),
+    *("Perceptron", "PoissonRegressor", "SGDClassifier", "SGDRegressor", "TweedieRegressor"),
+}
+
+
+def federable():
+    """Every classifier and regressor of scikit-learn that can go on from what it has learnt, as one would give it."""
+    for name, kind in all_estimators(type_filter=["classifier", "regressor"]):
+        known = signature(kind).parameters
+        if not known.keys() & {"estimator", "estimators"} and ("warm_start" in known or hasattr(kind, "partial_fit")):
+            yield name, kind(**{"warm_start": True} if "warm_start" in known else {})
+
+
+def of_scikit_learn(estimator):
+    """A task of it, and data that it takes."""
+    classifier, name = is_classifier(estimator), type(estimator).__name__
+    outputs = 2 if name.startswith("MultiTask") else 1
+    labels = (SCORE > 0).astype(int) if classifier else np.column_stack([np.exp(SCORE)] * outputs).squeeze()
+    return task_of(estimator, classes=2 if classifier else None, outputs=outputs), data_of(labels)[0]
+
+
+@pytest.mark.parametrize(("name", "estimator"), [pair for pair in federable() if pair[0] in AVERAGED])
+@pytest.mark.filterwarnings("ignore")
+def test_an_estimator_predicts_from_the_state_as_it_does_by_itself(name, estimator):
+    task, data = of_scikit_learn(estimator)
+    state = fm.alone(task, data)
+    own = task._at(state, 0)
+    task._fit(own, *data[0])
+    step = fm.Contribution({name: new - state.arrays[name] for name, new in learnt(own).items()}, 1)
+    ours = task._at(task.update(state, mean_of([step])), 0)
+    np.testing.assert_allclose(ours.predict(X), own.predict(X), rtol=1e-9, atol=1e-9)
+    assert type(ours.intercept_ if hasattr(ours, "intercept_") else None) in (type(None), float, np.ndarray)
+
+
+@pytest.mark.parametrize(("name", "estimator"), [pair for pair in federable() if pair[0] not in AVERAGED])
+def test_all_others_of_scikit_learn_are_refused_with_what_they_learn(name, estimator):
+    with pytest.raises(TaskError, match=f"{name} learns .*, of which there is no mean over members; use a model"):
+        of_scikit_learn(estimator)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "classes", "cure"),
+    [
+        (LogisticRegression(), 2, r"give LogisticRegression\(warm_start=True\)"),
+        (Ridge(), None, r"use SGDRegressor, or ElasticNet\(warm_start=True\)"),
+        (LinearRegression(), None, "use SGDRegressor"),
+        (LinearSVC(), 2, r"use SGDClassifier \(loss='hinge'"),
+        (SVC(), 2, "use a model of coefficients: SGDClassifier"),
+        (DecisionTreeClassifier(), 2, "use a model of coefficients"),
+        (KNeighborsRegressor(), None, "use a model of coefficients: SGDRegressor or MLPRegressor"),
+        (RandomForestClassifier(), 2, r"learns estimator_, estimators_, n_classes_.* no mean over members; use a"),
+        (RandomForestClassifier(warm_start=True), 2, "learns estimator_, estimators_, .* no mean over members"),
+        (GaussianNB(), 2, "learns class_count_, .*theta_, var_, of which there is no mean"),
+        (make_pipeline(StandardScaler(), SGDClassifier()), 2, "Pipeline is made of other estimators.*in `load`"),
+        (GridSearchCV(SGDClassifier(), {}), 2, "GridSearchCV is made of other estimators"),
+        (SGDClassifier(average=True), 2, "two sets of coefficients.*leave `average` out"),
+        (SGDClassifier(early_stopping=True), 2, "cannot be trained round by round: .*early_stopping"),
+        (SGDClassifier(class_weight="balanced"), 2, "cannot be trained round by round: .*class_weight"),
+        (SGDRegressor(), 2, "SGDRegressor is a regressor; give classes=None"),
+        (SGDClassifier(), None, "SGDClassifier is a classifier; give the number of its classes"),
+        (StandardScaler(), 2, "StandardScaler is neither a classifier nor a regressor"),
+        (object(), 2, "takes a scikit-learn estimator; object is none"),
+    ],
+)  # fmt: skip
+def test_an_estimator_that_members_cannot_average_is_refused_with_what_to_use_instead(estimator, classes, cure):
+    with pytest.raises(TaskError, match=cure) as told:
+        task_of(estimator, classes=classes)
+    assert "warm_start=True" not in str(told.value) or isinstance(
+        estimator, LogisticRegression | Ridge | LinearRegression
+    )
+
+
+def test_a_fit_that_scikit_learn_gives_up_is_the_estimators_own_failure_in_its_own_words():
+    task = task_of(GammaRegressor(warm_start=True), classes=None, metrics={})
+    with pytest.raises(TaskError, match=r"GammaRegressor cannot be fitted to these examples: .*out of the valid range"):
+        task.contribute(task.init(), data_of(SCORE)[0], CONTEXT)
 
 
 def test_data_that_does_not_fit_is_named():

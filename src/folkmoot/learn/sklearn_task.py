@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -21,20 +22,25 @@ try:
 except ModuleNotFoundError as _error:
     raise TaskError("SklearnTask needs scikit-learn. Install it with: pip install 'folkmoot[sklearn]'") from _error
 
+from folkmoot.learn.sklearn_fitted import check_estimator, learnt, put
+
 __all__ = ["SklearnTask"]
 
 
 class SklearnTask(SupervisedTask):
-    """Federated training of a scikit-learn estimator that has ``coef_`` and ``intercept_``, or an MLP's lists of them.
+    """Federated training of a scikit-learn estimator that learns coefficients: a linear model, or an MLP.
 
     ``estimator`` is copied, never changed. One with ``partial_fit`` (SGDClassifier, SGDRegressor, Perceptron,
     MLPClassifier, MLPRegressor) makes ``local_epochs`` passes a round; one without needs ``warm_start=True``
-    (LogisticRegression) and is fitted ``local_epochs`` times, and then each member must have every class. Only
-    coefficients go from round to round: an MLP's Adam begins afresh, an SGD schedule goes on with the round.
+    (LogisticRegression, ElasticNet, Lasso, HuberRegressor, PoissonRegressor) and is fitted ``local_epochs`` times; then
+    each member must have every class. From round to round goes what the estimator has learnt (``coef_``,
+    ``intercept_``, ``coefs_``, ``intercepts_``, Huber's ``scale_``): an MLP's Adam begins afresh, an SGD schedule goes
+    on with the round. One that learns anything else (trees, counts, neighbours) is refused, and the message names it.
 
-    ``classes`` is the number of classes (labels 0, 1, ...), ``None`` for a regressor. Linear models start at zero, MLPs
-    at Glorot's uniform numbers from ``seed``. Predictions are probabilities, ``(examples,)`` for two classes; an
-    estimator without ``predict_proba`` gives 0 and 1.
+    ``classes`` is the number of classes (labels 0, 1, ...), ``None`` for a regressor, which predicts ``outputs``
+    numbers for each example. Linear models start at zero, MLPs at Glorot's uniform numbers from ``seed``. Predictions
+    are probabilities, ``(examples,)`` for two classes; an estimator without ``predict_proba`` gives 0 and 1. A
+    regressor's are numbers, ``(examples,)`` or ``(examples, outputs)``.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class SklearnTask(SupervisedTask):
         load: Loader,
         features: int,
         classes: int | None = 2,
+        outputs: int = 1,
         metrics: Mapping[str, Metric] | None = None,
         local_epochs: int = 1,
         server: ServerOptimizer | None = None,
@@ -58,22 +65,23 @@ class SklearnTask(SupervisedTask):
                 f"scikit-learn's {kind} cannot clip each record's gradient; with policy.privacy_unit='record' use"
                 " LogisticTask or TorchTask, or privacy_unit='member'."
             )
-        if not hasattr(estimator, "partial_fit") and not getattr(estimator, "warm_start", False):
-            raise TaskError(f"{kind} starts from nothing at each fit; give {kind}(warm_start=True).")
         if classes is not None and classes < 2:
             raise TaskError(f"classes is {classes}; give 2 or more, or None for a regressor.")
-        self._estimator = estimator
+        if outputs < 1 or (classes is not None and outputs > 1):
+            raise TaskError(f"outputs is {outputs}; give 1 or more for a regressor, 1 for a classifier.")
+        check_estimator(estimator, classes)
+        self._estimator, self.outputs = estimator, outputs
         self.features, self.classes, self.local_epochs, self.seed = features, classes, local_epochs, seed
+        self._shapes = {name: array.shape for name, array in learnt(self._blank(0)).items()}
 
     def init(self) -> State:
-        """Zeros, or Glorot's numbers for an MLP."""
-        shapes = {name: array.shape for name, array in _coefficients(self._blank(0)).items()}
+        """Zeros (a scale: 1), or Glorot's numbers for an MLP."""
         draw = np.random.Generator(np.random.PCG64(self.seed))
         params = {}
-        for name, shape in shapes.items():
+        for name, shape in self._shapes.items():
             bound = np.sqrt(6.0 / sum(shape)) if name.startswith("coefs_") else 0.0
             # Not draw.uniform, whose last bit depends on how the C compiler rounds on this machine.
-            params[name] = bound * (2.0 * draw.random(shape) - 1.0)
+            params[name] = np.asarray(bound * (2.0 * draw.random(shape) - 1.0) + (name == "scale_"))
         return State({**params, **self.server.init(params)})
 
     def contribute(self, state: State, data: Data, context: Context) -> Contribution:
@@ -83,12 +91,14 @@ class SklearnTask(SupervisedTask):
         steps_before = state.round * self.local_epochs * len(labels)
         if hasattr(fitted, "t_"):
             fitted.t_ = 1.0 + steps_before
-        with _threads().limit(
-            limits=1
-        ):  # Members share machines, and a sum split over threads depends on their number.
-            for _ in range(self.local_epochs):
-                self._fit(fitted, features, labels)
-        deltas = {name: new - state.arrays[name] for name, new in _coefficients(fitted).items()}
+        # Members share machines, and a sum split over threads depends on their number.
+        with _threads().limit(limits=1):
+            try:
+                for _ in range(self.local_epochs):
+                    self._fit(fitted, features, labels)
+            except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+                raise TaskError(f"{type(fitted).__name__} cannot be fitted to these examples: {error}") from None
+        deltas = {name: new - state.arrays[name] for name, new in learnt(fitted).items()}
         return Contribution(finite(deltas, "lower the estimator's learning rate"), weight_of(data))
 
     def predict(self, state: State, features: Any) -> NDArray[Any]:
@@ -105,9 +115,7 @@ class SklearnTask(SupervisedTask):
     def _at(self, state: State, seed: int) -> Any:
         """The estimator with the state's coefficients and no other memory."""
         fitted = self._blank(seed)
-        for name, array in _coefficients(fitted).items():
-            array[...] = state.arrays[name]
-            _put(fitted, name, array)
+        put(fitted, state.arrays)
         vars(fitted).pop("_optimizer", None)  # An MLP's Adam moments belong to the data that made them.
         return fitted
 
@@ -116,8 +124,14 @@ class SklearnTask(SupervisedTask):
         blank = clone(self._estimator)
         if "random_state" in blank.get_params():
             blank.set_params(random_state=seed)
-        labels = np.zeros(2) if self.classes is None else np.arange(self.classes)
-        self._fit(blank, np.zeros((len(labels), self.features)), labels)
+        rows = self.classes or 2
+        # Ones, because the labels of some regressors (GammaRegressor) are above zero.
+        labels = np.arange(rows) if self.classes else np.ones((rows, self.outputs) if self.outputs > 1 else rows)
+        try:
+            with warnings.catch_warnings(action="ignore"):  # such a fit leads nowhere, and need not
+                self._fit(blank, np.zeros((rows, self.features)), labels)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise TaskError(f"{type(blank).__name__} cannot be trained round by round: {error}") from None
         return blank
 
     def _fit(self, estimator: Any, x: Array, y: NDArray[Any]) -> None:
@@ -143,35 +157,24 @@ class SklearnTask(SupervisedTask):
         return x
 
     def _labels(self, labels: Any) -> NDArray[Any]:
-        y = np.asarray(labels).reshape(-1)
-        wrong = np.array([]) if self.classes is None else np.flatnonzero(~np.isin(y, np.arange(self.classes)))
+        y = np.asarray(labels)
+        due = len(y) * self.outputs
+        if y.size != due:
+            raise DataError(
+                f"The labels have shape {y.shape}; task {self.name!r} takes {self.outputs} for each example."
+                + (" Give SklearnTask outputs=." if self.classes is None else "")
+            )
+        y = y.reshape(len(y), self.outputs) if self.outputs > 1 else y.reshape(-1)
+        if self.classes is None:
+            return y
+        wrong = np.flatnonzero(~np.isin(y, np.arange(self.classes)))
         if wrong.size:
             raise DataError(
-                f"The label of example {wrong[0]} is {y[wrong[0]]}; task {self.name!r} takes 0 to"
-                f" {(self.classes or 0) - 1}."
+                f"The label of example {wrong[0]} is {y[wrong[0]]}; task {self.name!r} takes 0 to {self.classes - 1}."
             )
-        return y if self.classes is None else y.astype(np.int64)
+        return y.astype(np.int64)
 
 
 @cache
 def _threads() -> Any:
     return ThreadpoolController()  # Looks at every loaded library, so once.
-
-
-def _coefficients(fitted: Any) -> dict[str, Array]:
-    """Copies of the coefficients, float64: ``coef_``, ``intercept_``; or ``coefs_/0``, ``intercepts_/0``, ..."""
-    if hasattr(fitted, "coefs_"):
-        lists = {"coefs_": fitted.coefs_, "intercepts_": fitted.intercepts_}
-        return {f"{kind}/{i}": np.array(a, np.float64) for kind, arrays in lists.items() for i, a in enumerate(arrays)}
-    if not hasattr(fitted, "coef_"):
-        raise TaskError(f"{type(fitted).__name__} has no coef_ after a fit; SklearnTask takes linear models and MLPs.")
-    names = ["coef_", "intercept_"] if np.ndim(getattr(fitted, "intercept_", 0.0)) else ["coef_"]
-    return {name: np.array(getattr(fitted, name), np.float64, order="C") for name in names}
-
-
-def _put(fitted: Any, name: str, array: Array) -> None:
-    kind, _, index = name.partition("/")
-    if index:
-        getattr(fitted, kind)[int(index)] = array
-    else:
-        setattr(fitted, kind, array)
