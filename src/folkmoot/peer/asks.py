@@ -26,10 +26,13 @@ __all__ = [
     "Load",
     "Loaded",
     "Made",
+    "OfData",
     "Prepare",
     "Prepared",
     "SumUp",
     "Summed",
+    "Survey",
+    "Surveyed",
     "blobs_of",
     "most_made",
     "named_in",
@@ -46,6 +49,12 @@ class Prepare(msgspec.Struct, frozen=True, tag="prepare"):
     """Make ready for the round that starts from ``state`` (a blob), or from what ``init`` makes."""
 
     state: Hash | None
+
+
+class Survey(msgspec.Struct, frozen=True, tag="survey"):
+    """Load the dataset at ``path``."""
+
+    path: str
 
 
 class Contribute(msgspec.Struct, frozen=True, tag="contribute"):
@@ -131,6 +140,10 @@ class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
     layout: Layout
 
 
+class Surveyed(msgspec.Struct, frozen=True, tag="surveyed"):
+    """The dataset is loaded."""
+
+
 class Made(msgspec.Struct, frozen=True, tag="made"):
     """The contribution's shards are delivered."""
 
@@ -172,17 +185,21 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
     kind: str
     message: str
+    trace: str = ""
+    """The traceback from the first line of the task's code on, where it is an error of that code."""
 
 
-Ask = Load | Prepare | Contribute | SumUp | Advance | Account | Appraise
-Answer = Loaded | Prepared | Made | Summed | Advanced | Accounted | Appraised | Failure
+OfData = Survey | Contribute | Account | Appraise
+"""Questions about a dataset, whose ``path`` they name."""
+Ask = Load | Prepare | Survey | Contribute | SumUp | Advance | Account | Appraise
+Answer = Loaded | Prepared | Surveyed | Made | Summed | Advanced | Accounted | Appraised | Failure
 
 
 def blobs_of(question: Ask) -> Iterator[Hash]:
     """The blobs that a question is about."""
     if isinstance(question, Load):
         yield question.bundle
-    elif isinstance(question, Account):
+    elif isinstance(question, Account | Survey):
         return
     elif question.state is not None:
         yield question.state

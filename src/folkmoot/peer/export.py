@@ -21,7 +21,18 @@ from folkmoot.peer.lineage import Lineage, Spent, lineage, no_model, spending
 from folkmoot.peer.sources import Sources
 from folkmoot.task.policy import Policy
 
-__all__ = ["CARD", "MODEL", "PREDICATE", "SERVER", "STATEMENT", "Predicate", "Signer", "export", "export_folder"]
+__all__ = [
+    "CARD",
+    "MODEL",
+    "PREDICATE",
+    "SERVER",
+    "STATEMENT",
+    "Predicate",
+    "Signer",
+    "export",
+    "export_folder",
+    "model_bytes",
+]
 
 MODEL, SERVER, CARD, STATEMENT = "model.safetensors", "server.safetensors", "README.md", "lineage.intoto.jsonl"
 PREDICATE = "urn:folkmoot:lineage:1"
@@ -68,9 +79,13 @@ def export(home: Home, task: int, path: Path, round: int | None = None) -> Final
         raise no_model(task, round, [final.round for final in finals])
     final = wanted[-1]
     about = {"folkmoot": f"task {task}, round {final.round}, model {final.model.hex()}"}
-    model, _ = _split(_state(home, final.model, final.round)[0])
-    _write(path, _packed(model, about))
+    _write(path, model_bytes(_state(home, final.model, final.round)[0], about))
     return final
+
+
+def model_bytes(arrays: Mapping[str, NDArray[np.float64]], about: Mapping[str, str]) -> bytes:
+    """A state's parameters as a safetensors file, ``about`` in its metadata."""
+    return _packed(_split(arrays)[0], about)
 
 
 def export_folder(home: Home, task: int, folder: Path, round: int | None = None, licence: str = "unknown") -> Lineage:

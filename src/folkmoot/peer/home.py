@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     from folkmoot.ledger import Chain, Moot
     from folkmoot.store import Store
 
-__all__ = ["EVERYWHERE", "Config", "Home"]
+__all__ = ["EVERYWHERE", "WORKER_MEMORY", "Config", "Home"]
 
 EVERYWHERE = "0.0.0.0:0"
 """The address to listen on for who is to reach, and be reached from, other machines: a port that the system chooses."""
+
+WORKER_MEMORY = 16 << 30
+"""Bytes of memory that the code of one task may take, unless ``config.json`` says otherwise."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,7 +52,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Most bytes of blobs kept on disk."""
     sandbox: Literal["bubblewrap", "none"] = "bubblewrap"
     """What the code of a task runs in; ``none`` is the administrator's own risk, and is recorded."""
-    worker_memory: Annotated[int, msgspec.Meta(ge=1 << 28)] = 16 << 30
+    worker_memory: Annotated[int, msgspec.Meta(ge=1 << 28)] = WORKER_MEMORY
     """Most bytes of memory that the code of one task may take."""
     chain_id: int | None = None
     """The id of the chain that the moot stands on; another one's answers are refused. Known from the founding or the

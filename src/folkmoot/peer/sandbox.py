@@ -80,11 +80,14 @@ class Sight(NamedTuple):
     """Device and inode: who puts another file in its place has to be noticed."""
 
 
-def choose(config: Config) -> Choice:
-    """What tasks are to run in. Raises ``LocalError`` when the environment says something else than it may."""
+def choose(config: Config | None) -> Choice:
+    """What tasks are to run in: what the environment says, else ``config``, else bubblewrap.
+
+    Raises ``LocalError`` when the environment says something else than it may.
+    """
     said = os.environ.get(VARIABLE)
     if said is None:
-        return Choice(config.sandbox, "config.json")
+        return Choice("bubblewrap", "default") if config is None else Choice(config.sandbox, "config.json")
     known: Mapping[str, Kind] = {"bubblewrap": "bubblewrap", "none": "none"}
     if said in known:
         return Choice(known[said], f"--no-sandbox or {VARIABLE}")

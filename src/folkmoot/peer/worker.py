@@ -16,7 +16,7 @@ import struct
 import sys
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import msgspec
 import numpy as np
@@ -43,6 +43,8 @@ from folkmoot.peer.asks import (
     Prepared,
     Summed,
     SumUp,
+    Survey,
+    Surveyed,
 )
 from folkmoot.peer.process import confine, die_with_parent, keep_buffers, settle
 from folkmoot.reward.effects import effects, unscored
@@ -52,7 +54,17 @@ from folkmoot.round.layout import Layout
 from folkmoot.round.reduce import Made as Plain
 from folkmoot.round.reduce import layout_of, make_contribution, mask_shards, next_state, noised, sum_row
 from folkmoot.store import Manifest
-from folkmoot.task import Context, State, Task, load_task, read_state, state_bytes, task_error
+from folkmoot.task import (
+    Context,
+    State,
+    Task,
+    Watched,
+    author_traceback,
+    load_task,
+    read_state,
+    state_bytes,
+    task_error,
+)
 
 __all__ = ["main"]
 
@@ -92,7 +104,7 @@ class _Worker:
 
     def __init__(self, store: _Blobs) -> None:
         self._store = store
-        self._task: Task | None = None
+        self._task: Watched | None = None
         self._states: OrderedDict[Hash, tuple[State, Layout]] = OrderedDict()
         self._data: dict[str, tuple[object, Any]] = {}
         """For each path the dataset, and the mark of the file it was read from."""
@@ -102,14 +114,19 @@ class _Worker:
         self._sums: dict[Hash, NDArray[np.int64]] = {}
 
     def answer(self, ask: Ask) -> Answer:
+        if self._task is not None:
+            self._task.doing = ""
         if isinstance(ask, Load):
             self._states.clear()
             self._data.clear()
-            self._task = load_task(self._store.get(ask.bundle))
+            self._task = Watched(load_task(self._store.get(ask.bundle)))
             settle()
-            return Loaded(self._task.name, self._task.policy, unscored(self._task))
+            return Loaded(self.task.name, self.task.policy, unscored(self.task))
         if isinstance(ask, Prepare):
             return self._prepare(ask)
+        if isinstance(ask, Survey):
+            self._dataset(ask.path)
+            return Surveyed()
         if isinstance(ask, Contribute):
             return self._contribute(ask)
         if isinstance(ask, SumUp):
@@ -124,7 +141,11 @@ class _Worker:
     def task(self) -> Task:
         if self._task is None:
             raise LocalError("no task is loaded")
-        return self._task
+        return cast(Task, self._task)
+
+    def failed_in(self, ask: Ask) -> str:
+        """What of the task raised while ``ask`` was being answered."""
+        return (self._task and self._task.doing) or str(ask.__struct_config__.tag)
 
     def _state(self, name: Hash) -> tuple[State, Layout]:
         if name not in self._states:
@@ -231,10 +252,10 @@ def _serve(blobs: _Blobs, source: BinaryIO, sink: BinaryIO) -> None:
         try:
             answer = worker.answer(ask)
         except FolkmootError as error:
-            answer = Failure(type(error).__name__, str(error))
-        except Exception as error:  # the task's own code may raise anything
-            wrapped = task_error(f"failed in {ask.__struct_config__.tag}", error)
-            answer = Failure(TaskError.__name__, str(wrapped))
+            answer = Failure(type(error).__name__, str(error), author_traceback(error.__cause__ or error))
+        except (Exception, SystemExit) as error:  # the task's own code may raise anything
+            wrapped = task_error(f"failed in {worker.failed_in(ask)}", error)
+            answer = Failure(TaskError.__name__, str(wrapped), author_traceback(error))
         if not isinstance(answer, Failure):
             for name, (manifest, data) in blobs.made.items():
                 _send(sink, Delivery(name, manifest.size, manifest.pack()))

@@ -19,15 +19,13 @@ from folkmoot import errors
 from folkmoot.digest import Hash
 from folkmoot.errors import DataError, FolkmootError, IntegrityError, LocalError, ProtocolError, StoreError, TaskError
 from folkmoot.peer.asks import (
-    Account,
     Answer,
-    Appraise,
     Ask,
-    Contribute,
     Delivery,
     Failure,
     Load,
     Loaded,
+    OfData,
     blobs_of,
     most_made,
     named_in,
@@ -46,6 +44,7 @@ _READ = 1 << 18
 """Bytes that are taken from the pipe before the worker has to wait: a chunk of a blob."""
 _MESSAGE_LIMIT = 500
 """Characters of an error's text that are shown: a task may raise with megabytes."""
+_TRACE_LIMIT = 20_000
 _LAST_SECONDS = 1.0
 _ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """One thread a worker, unless the user says otherwise: a machine with several peers is not helped by more."""
@@ -105,7 +104,7 @@ class Workplace:
         withdrawals = self._withdrawals
         async with self._turn:
             try:
-                if isinstance(question, Contribute | Account | Appraise):
+                if isinstance(question, OfData):
                     if withdrawals != self._withdrawals and question.path != self._path:
                         raise Withdrawn(_WITHDRAWN)
                     self._path = self._using = question.path
@@ -115,7 +114,7 @@ class Workplace:
                     await self._started()
                 if self._using is not None and self._using != self._path:
                     raise Withdrawn(_WITHDRAWN)
-                if isinstance(question, Contribute | Account | Appraise) and self._seen is not None:
+                if isinstance(question, OfData) and self._seen is not None:
                     question = msgspec.structs.replace(question, path=self._seen.path)
                 return await self._exchange(question, answer, timeout)
             finally:
@@ -346,4 +345,8 @@ def _as_error(failure: Failure) -> FolkmootError:
     if len(message) > _MESSAGE_LIMIT:
         message = message[:_MESSAGE_LIMIT] + " ..."
     kind = getattr(errors, failure.kind, TaskError)
-    return kind(message) if isinstance(kind, type) and issubclass(kind, FolkmootError) else TaskError(message)
+    error = kind(message) if isinstance(kind, type) and issubclass(kind, FolkmootError) else TaskError(message)
+    if failure.trace:
+        lines = failure.trace[:_TRACE_LIMIT].splitlines()
+        error.add_note("\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines))
+    return error

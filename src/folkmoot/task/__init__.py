@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from folkmoot.task.bundle import make_bundle, read_bundle
     from folkmoot.task.codec import read_state, state_bytes
-    from folkmoot.task.load import load_task, task_error
+    from folkmoot.task.load import author_traceback, authored, load_task, task_error
     from folkmoot.task.policy import Policy
     from folkmoot.task.protocol import Aggregate, Arrays, Context, Contribution, Metric, State, Task
+    from folkmoot.task.watched import Watched
 
 _MODULES = {
     "bundle": ("make_bundle", "read_bundle"),
     "codec": ("read_state", "state_bytes"),
-    "load": ("load_task", "task_error"),
+    "load": ("author_traceback", "authored", "load_task", "task_error"),
     "policy": ("Policy",),
     "protocol": ("Aggregate", "Arrays", "Context", "Contribution", "Metric", "State", "Task"),
+    "watched": ("Watched",),
 }
 _MODULE = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -32,6 +34,9 @@ __all__ = [
     "Policy",
     "State",
     "Task",
+    "Watched",
+    "author_traceback",
+    "authored",
     "load_task",
     "make_bundle",
     "read_bundle",

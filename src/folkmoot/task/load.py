@@ -18,7 +18,8 @@ import shutil
 import sys
 import tempfile
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from importlib.resources.abc import TraversableResources
@@ -35,11 +36,11 @@ from folkmoot.task.bundle import TASK_FILE, read_bundle
 from folkmoot.task.pin import PIN_FILE, Pin, pin_of
 from folkmoot.task.policy import Policy
 from folkmoot.task.protocol import State, Task
+from folkmoot.task.watched import METHODS
 
-__all__ = ["load_task", "task_error"]
+__all__ = ["author_traceback", "authored", "load_task", "task_error"]
 
 _PREFIX = "folkmoot_task_"
-_METHODS = ("init", "schema", "load", "contribute", "update", "metrics", "evaluate")
 _EXTRAS = {"torch": "torch", "sklearn": "sklearn"}
 
 
@@ -96,6 +97,28 @@ def task_error(doing: str, error: BaseException) -> TaskError:
     if not isinstance(error, FolkmootError):
         what = f"{type(error).__name__}: {what}" if what else type(error).__name__
     return TaskError(f"The task {doing}{f' ({place})' if place else ''}: {what}.{_hint(error, importer)}")
+
+
+@contextmanager
+def authored(doing: str) -> Iterator[None]:
+    """Have whatever a task's code raises inside told as its author's, as ``task_error`` tells it."""
+    try:
+        yield
+    except FolkmootError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise task_error(doing, error) from error
+
+
+def author_traceback(error: BaseException) -> str:
+    """The traceback of ``error`` from the first line of a bundle's code on; empty where it passed none."""
+    folders = tuple(f"{finder.folder}/" for finder in sys.meta_path if isinstance(finder, _Importer))
+    told = traceback.TracebackException.from_exception(error)
+    own = [frame.filename.startswith(folders) for frame in told.stack]
+    if not any(own):
+        return ""
+    told.stack = traceback.StackSummary.from_list(list(told.stack)[own.index(True) :])
+    return "".join(told.format(chain=False))
 
 
 class _Importer(MetaPathFinder, InspectLoader):
@@ -229,7 +252,7 @@ def _unpack(files: Mapping[str, bytes], folder: Path) -> str:
 
 
 def _place(error: BaseException) -> tuple[str, _Importer | None]:
-    """The last place of a bundle's own code that ``error`` passed, ``"task.py, line 3"``, and the bundle; or nothing."""
+    """The last place of a bundle's own code that ``error`` passed, ``"task.py, line 3"``, and the bundle, if any."""
     importers = [finder for finder in sys.meta_path if isinstance(finder, _Importer)]
     places = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError):
@@ -271,7 +294,7 @@ def _checked(module: ModuleType) -> Task:
     task: Any = module.task
     if isinstance(task, type):
         raise TaskError(f"`task` in {TASK_FILE} is the class {task.__name__}; make one: `task = {task.__name__}(...)`.")
-    missing = [name for name in _METHODS if not callable(getattr(task, name, None))]
+    missing = [name for name in METHODS if not callable(getattr(task, name, None))]
     if missing:
         raise TaskError(f"`task` in {TASK_FILE} is a {type(task).__name__} without {', '.join(missing)}().")
     if not isinstance(getattr(task, "policy", None), Policy):
