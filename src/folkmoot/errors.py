@@ -10,11 +10,13 @@ __all__ = [
     "DataError",
     "FolkmootError",
     "IntegrityError",
+    "JournalError",
     "LedgerRefused",
     "LocalError",
     "NetworkError",
     "ProtocolError",
     "RemoteError",
+    "SandboxError",
     "StoreError",
     "TaskError",
 ]
@@ -35,9 +37,20 @@ class DataError(LocalError):
 class TaskError(LocalError):
     """A task file does not load, breaks the Task protocol, raised, or overran its time."""
 
+    where: str = ""
+    """File and line of the task's own code, where it was that: ``task.py, line 12``."""
+
 
 class StoreError(LocalError):
     """The blob store cannot take or give bytes: disk full, budget exceeded, no such blob."""
+
+
+class JournalError(StoreError):
+    """The journal of a peer cannot be read or written, or is not the one that belongs to it."""
+
+
+class SandboxError(LocalError):
+    """There is to be a sandbox for the code of tasks, and none can be made."""
 
 
 class ChainError(LocalError):

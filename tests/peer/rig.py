@@ -226,7 +226,7 @@ class Rig:
 
         def look() -> str | None:
             status = self.peer_status(name)
-            sentences = [*status.errors, *(task.reason for task in status.tasks)]
+            sentences = [*(error.text for error in status.errors), *(task.reason for task in status.tasks)]
             return next((sentence for sentence in sentences if words in sentence), None)
 
         return self.until(f"the status of {name} says {words!r}", look)

@@ -10,7 +10,7 @@ import pytest
 from folkmoot.errors import LocalError
 from folkmoot.peer.home import Config, Home
 from folkmoot.peer.identity import Identity
-from folkmoot.peer.status import PeerStatus, TaskStatus, read_status, write_status
+from folkmoot.peer.status import Complaint, PeerStatus, TaskStatus, read_status, write_status
 
 CONFIG = Config(name="cleveland", ledger="/srv/moot.sqlite", contract="0x" + "ab" * 20)
 
@@ -94,15 +94,18 @@ def test_one_peer_at_a_time_runs_from_a_home_and_a_killed_one_leaves_no_lock(tmp
         pass
 
 
+ERROR = Complaint(kind="disk", text="one", since=1.0, last=2.0)
+
+
 def test_a_status_is_read_back_and_an_undefined_metric_is_left_out(tmp_path: Path) -> None:
     home = Home.create(tmp_path, CONFIG)
     assert read_status(home) is None
     task = TaskStatus(task=0, name="heart", round=2, phase="training", metrics={"auc": [(1, 0.5), (2, float("nan"))]})
-    write_status(home, PeerStatus(name="cleveland", pid=1, tasks=[task], errors=["one"]))
+    write_status(home, PeerStatus(name="cleveland", pid=1, tasks=[task], errors=[ERROR]))
     read = read_status(home)
     assert read is not None
     assert read.tasks[0].metrics == {"auc": [(1, 0.5)]}
-    assert read.errors == ["one"]
+    assert read.errors == [ERROR]
 
 
 def test_writing_status_again_and_again_leaves_one_file(tmp_path: Path) -> None:

@@ -242,4 +242,4 @@ def test_a_transaction_that_is_not_overdue_is_held_against_nobody(carl: Carl) ->
         "bert has looked into it",
         lambda: sum(record["event"] == "not overdue" for record in carl.moot.log("bert")) >= 1,
     )
-    assert not any("leaves out" in said for said in carl.moot.peer_status("bert").errors)
+    assert not any("leaves out" in said.text for said in carl.moot.peer_status("bert").errors)

@@ -214,4 +214,4 @@ def test_who_proves_itself_a_liar_is_named_on_the_ledger_and_out_of_the_rounds_t
         moot.filled(task)
         report = moot.verify(*NAMES[:-1])
         assert (report.models, report.expelled) == ({task: model}, 1)
-        assert any("barred" in error for name in NAMES[:-1] for error in moot.peer_status(name).errors)
+        assert any("barred" in error.text for name in NAMES[:-1] for error in moot.peer_status(name).errors)

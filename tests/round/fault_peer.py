@@ -176,10 +176,12 @@ class Peer:
     def do_open(self, action: ev.Open) -> None:
         def have() -> None:
             assert self.machine is not None
-            if self.machine.key == action.key and action.parent in self.disk.blobs:
+            if action.parent not in self.disk.blobs:
+                return
+            if self.machine.key == action.key:
                 layout = opened(self.disk.blobs[action.parent], self.policy)[1]
                 self.layout = (action.key, action.parent, layout)
-                self.feed(ev.Opened(action.key))
+            self.feed(ev.Opened(action.key))
 
         others = [m for m in range(self.ledger.members) if m != self.index]
         self.chance.shuffle(others)

@@ -179,4 +179,4 @@ class _Course:
 
     def _complaint(self, name: str) -> str:
         status = self._scene.statuses[name]
-        return status.errors[-1] if status and status.errors else self._peers.last_words(name)
+        return status.errors[-1].text if status and status.errors else self._peers.last_words(name)

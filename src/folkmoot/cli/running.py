@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,11 +13,16 @@ import typer
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, show_json, sparkline
 
 if TYPE_CHECKING:
+    from rich.console import Group, RenderableType
     from rich.table import Table
 
-    from folkmoot.peer.status import PeerStatus
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.status import PeerStatus, TaskStatus
 
 __all__ = ["run", "status"]
+
+_FULL_DISK = 1 << 20
+"""Bytes; a peer on a disk with less cannot write much."""
 
 
 def run(
@@ -43,7 +50,7 @@ def status(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Show what your peer is doing."""
+    """Show what your peer is doing: its tasks, whom it reaches, and what is wrong."""
     from folkmoot.peer.home import Home
     from folkmoot.peer.status import read_status
 
@@ -55,22 +62,66 @@ def status(
     from rich.live import Live
 
     if not watch:
-        Console().print(_table(peer.config.name, read_status(peer)))
+        Console().print(_page(peer, read_status(peer)))
         return
     with Live(refresh_per_second=4, auto_refresh=False) as live:
         while True:
-            live.update(_table(peer.config.name, read_status(peer)), refresh=True)
+            live.update(_page(peer, read_status(peer)), refresh=True)
             time.sleep(0.25)
 
 
-def _table(name: str, status: PeerStatus | None) -> Table:
+def _page(home: Home, status: PeerStatus | None) -> Group:
+    from rich.console import Group
+    from rich.text import Text
+
+    if status is None:
+        return Group(f"{home.config.name} has never run; start it: folkmoot run")
+    parts: list[RenderableType] = [Text(line) for line in _headlines(home, status)]
+    if status.tasks:
+        parts += [Text(), _tasks(status)]
+        parts += [Text(line) for task in status.tasks for line in _said(task)]
+    if status.peers:
+        parts += [Text(), _peers(status)]
+    if status.errors:
+        parts.append(Text())
+    parts += [Text(f"error since {clock(error.since)}: {error.text}") for error in status.errors]
+    return Group(*parts)
+
+
+def _headlines(home: Home, status: PeerStatus) -> Iterator[str]:
+    """Whether the peer runs, as far as the file tells, and how old it is."""
+    name, age = home.config.name, status.age
+    if not status.alive:
+        yield f"{name}: not running since {clock(status.time)}; what follows is how it was then"
+        return
+    if status.stale:
+        yield f"{name}: process {status.pid} has not written its status for {age:.0f} s, since {clock(status.time)}"
+        yield f"  {_why_stale(home)}"
+    else:
+        sent, received = status.bytes_sent / 1e6, status.bytes_received / 1e6
+        traffic = f"{sent:.2f} MB sent, {received:.2f} MB received"
+        yield f"{name}: {status.state}, process {status.pid}, {traffic}, {age:.1f} s ago"
+    if status.addresses:
+        yield f"  listens on {', '.join(status.addresses)}"
+    if status.sandbox == "none":
+        yield "  the code of others runs without a sandbox here"
+
+
+def _why_stale(home: Home) -> str:
+    free = shutil.disk_usage(home.path).free
+    if free < _FULL_DISK:
+        return f"the disk of {home.path} is full ({free} bytes are free): free some space, and it goes on by itself"
+    return "it is suspended or overloaded, or another process has its number by now; see the end of log.jsonl"
+
+
+def _tasks(status: PeerStatus) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=_headline(name, status), title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for column in ("task", "phase", "round", "norm", "metrics of the moot", ""):
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("task", "phase", "round", "norm", "metrics of the moot"):
         table.add_column(column)
-    for task in status.tasks if status else ():
+    for task in status.tasks:
         latest = "  ".join(
             f"{escape(metric)} {points[-1][1]:.4g} {sparkline([value for _, value in points])}"
             for metric, points in task.metrics.items()
@@ -82,35 +133,47 @@ def _table(name: str, status: PeerStatus | None) -> Table:
             f"{task.round}/{task.rounds}" + (f" attempt {task.attempt + 1}" if task.attempt else ""),
             "" if task.norm is None else f"{task.norm:.4g}",
             latest,
-            escape(task.reason),
         )
-    notes = [escape(error) for error in status.errors] if status else []
-    if status is not None and status.sandbox == "none" and _alive(status.pid):
-        notes.insert(0, "the code of others runs without a sandbox here")
-    table.caption = "".join(f"{note}\n" for note in notes) or None
     return table
 
 
-def _headline(name: str, status: PeerStatus | None) -> str:
-    if status is None:
-        return f"{name}: has never run; start it: folkmoot run"
-    if not _alive(status.pid):
-        return f"{name}: not running since {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(status.time))}"
-    sent, received = status.bytes_sent / 1e6, status.bytes_received / 1e6
-    return f"{name}: {status.state}, process {status.pid}, {sent:.2f} MB sent, {received:.2f} MB received"
+def _said(task: TaskStatus) -> Iterator[str]:
+    """What is wrong with a task here, and what it waits for."""
+    failure, waiting = task.failure, task.waiting
+    if failure is not None:
+        where = f" ({failure.where})" if failure.where else ""
+        yield f"  task {task.task} failed in {failure.step}{where} since {clock(failure.since)}: {failure.text}"
+    if waiting is not None:
+        yield f"  task {task.task} {waiting.text}, since {clock(waiting.since)}"
+
+
+def _peers(status: PeerStatus) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("peer", "connected", "last contact", "last failure"):
+        table.add_column(column)
+    for peer in status.peers:
+        failed = "" if peer.failed is None else f"{clock(peer.failed)} {peer.last_failure}"
+        table.add_row(
+            escape(peer.name),
+            (peer.how or "yes") if peer.connected else "no",
+            "never" if peer.last_contact is None else clock(peer.last_contact),
+            escape(failed),
+        )
+    return table
+
+
+def clock(moment: float) -> str:
+    """A moment in local time: the hour alone where it was today."""
+    then, now = time.localtime(moment), time.localtime()
+    return time.strftime("%H:%M:%S" if then[:3] == now[:3] else "%Y-%m-%d %H:%M:%S", then)
 
 
 def _plain(status: PeerStatus | None) -> object:
     import msgspec
 
-    return None if status is None else {**msgspec.to_builtins(status), "alive": _alive(status.pid)}
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
+    if status is None:
+        return None
+    return {**msgspec.to_builtins(status), "alive": status.alive, "age": round(status.age, 3), "stale": status.stale}

@@ -113,7 +113,7 @@ async def answer(codec: Codec, handler: Handler, peer: Peer, link: Link, pair: B
         del pair
         async with asyncio.timeout(limits.patience(size_of(content))):
             peer.counters.sent += await sending
-        peer.counters.served += 1
+        peer.served()
     except (IrohError, NetworkError, TimeoutError) as error:
         _log.debug("exchange with %s failed: %s", short(peer.key), explain(error))
         await give_up(None, receive, GAVE_UP)

@@ -28,7 +28,7 @@ from folkmoot.network.door import GUEST_ALPN, Door
 from folkmoot.network.exchange import Handler, answer, ask
 from folkmoot.network.limits import Limits
 from folkmoot.network.messages import Message, Refused
-from folkmoot.network.peers import LEAVING, NOT_ALLOWED, NOT_WANTED, Link, Peer, PeerCounters
+from folkmoot.network.peers import LEAVING, NOT_ALLOWED, NOT_WANTED, Link, Peer, PeerCounters, Standing
 from folkmoot.network.streams import (
     Body,
     BodyReader,
@@ -152,6 +152,10 @@ class Node:
     def counters(self) -> Mapping[bytes, PeerCounters]:
         """What has passed between this node and each peer since it was made. Live, not a copy."""
         return MappingProxyType(self._counters)
+
+    def standings(self) -> Mapping[bytes, Standing]:
+        """How this node stands with each peer that it may speak with."""
+        return {key: peer.standing for key, peer in self._peers.items()}
 
     def totals(self) -> PeerCounters:
         """The sum of all peers' counters."""

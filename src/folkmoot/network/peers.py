@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from folkmoot.errors import NetworkError
 from folkmoot.network.limits import Allowance, Limits, TokenBucket
 from folkmoot.network.streams import addresses_of, explain, short
 
-__all__ = ["Link", "Peer", "PeerCounters"]
+__all__ = ["Link", "Peer", "PeerCounters", "Standing"]
 
 NOT_ALLOWED = 1
 SUPERSEDED = 4
@@ -41,6 +42,21 @@ class PeerCounters:
     violations: int = 0
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How a node stands with a peer now."""
+
+    connected: bool
+    relayed: bool
+    """Whether packets go by a relay, not directly."""
+    contact: float | None
+    """Unix seconds when an exchange with it last went well, asked by either side."""
+    failure: str
+    """Why it could last not be reached; empty if it always could."""
+    failed: float | None
+    """Unix seconds of that."""
+
+
 class Link:
     """One live connection. ``dialed`` says that this side opened it."""
 
@@ -52,6 +68,11 @@ class Link:
         """Exchanges on it now."""
         self.doubt: asyncio.Task[None] | None = None
         """Finding out if the other side lives."""
+
+    @property
+    def relayed(self) -> bool:
+        """Whether its packets go by a relay just now."""
+        return any(path.is_selected and path.is_relay for path in self.connection.paths())
 
     def close(self, code: int, reason: str) -> None:
         """Close it, telling the other side why."""
@@ -105,6 +126,8 @@ class Peer:
         self._wanted = 0
         self._failures = 0
         self._last_failure = "never tried"
+        self._failed: float | None = None
+        self._contact: float | None = None
         self._breaches = TokenBucket(1 / limits.set_aside_seconds, limits.violations, now)
         self._set_aside_until = 0.0
 
@@ -181,8 +204,9 @@ class Peer:
             self.drop(link)
             reason = link.connection.close_reason() or ""
             if link.dialed and NOT_WANTED in reason:
-                self._failures += 1
-                self._last_failure = reason
+                self._fail(reason)
+            elif reason:
+                self._last_failure, self._failed = reason, time.time()
 
     def doubt(self, link: Link) -> None:
         """An answer on ``link`` is late: if the other side is dead, end the connection and all that waits on it."""
@@ -198,6 +222,24 @@ class Peer:
     def answered(self) -> None:
         """An exchange went well: the next failure to connect is a first one again."""
         self._failures = 0
+        self._contact = time.time()
+
+    def served(self) -> None:
+        """The peer asked for something and got its answer."""
+        self.counters.served += 1
+        self._contact = time.time()
+
+    @property
+    def standing(self) -> Standing:
+        """How this node stands with the peer."""
+        link, failed = self._current, self._failed
+        relayed = link is not None and link.relayed
+        return Standing(link is not None, relayed, self._contact, "" if failed is None else self._last_failure, failed)
+
+    def _fail(self, why: str) -> None:
+        """It could not be reached, or did not want to be: it is left alone for longer before the next attempt."""
+        self._failures += 1
+        self._last_failure, self._failed = why, time.time()
 
     def _retire(self, link: Link) -> None:
         if link not in self._links or self._current is link:
@@ -223,9 +265,7 @@ class Peer:
             try:
                 connection = await self._attempt()
             except (IrohError, OSError, TimeoutError) as error:
-                self._failures += 1
-                timed_out = isinstance(error, TimeoutError)
-                self._last_failure = "no answer" if timed_out else explain(error)
+                self._fail("no answer" if isinstance(error, TimeoutError) else explain(error))
             else:
                 if connection is not None:
                     self._adopt(self, Link(connection, dialed=True))

@@ -37,7 +37,7 @@ from folkmoot.round.masking import Masking
 from folkmoot.round.plan import Plan
 from folkmoot.task.policy import Policy
 
-__all__ = ["Compute"]
+__all__ = ["Compute", "Overtaken"]
 
 COMPUTE_SECONDS = 600.0
 _NAME = 100
@@ -45,6 +45,10 @@ _NAME = 100
 _METRICS = 256
 GRACE_SECONDS = 2.0
 """How much longer a training may take that no round waits for any more; ending it costs the warm worker."""
+
+
+class Overtaken(TaskError):
+    """A training was ended because the round went on without it: nothing is wrong with it, but that it is slow."""
 
 
 class Compute:
@@ -192,7 +196,7 @@ class Compute:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
-            raise TaskError(f"the training of round {key.round} was ended: the others went on without it") from None
+            raise Overtaken(f"the training of round {key.round} was ended: the others went on without it") from None
         finally:
             if self._training is mine:
                 self._training = None

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -19,10 +18,12 @@ from folkmoot.ledger import Moot, statements
 from folkmoot.ledger.records import Grant, Member, called
 from folkmoot.network import Node, fetch
 from folkmoot.network.messages import Message
+from folkmoot.peer.complaints import Complaints, kind_of
 from folkmoot.peer.home import Home
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.journal import Journal
 from folkmoot.peer.log import Log
+from folkmoot.peer.status import Complaint, ErrorKind
 from folkmoot.round.commitment import contribution_root
 from folkmoot.round.events import Key, Reveal, Statement
 from folkmoot.round.machine import Timing
@@ -39,7 +40,6 @@ SLOWEST_RATE = 64 << 10
 FETCH_SECONDS = 300.0
 WRITERS = 4
 """Transactions of this peer that may wait for their blocks at the same time."""
-_ERRORS_SHOWN = 5
 _REPEAT_SECONDS = 60.0
 """An error that keeps coming is logged again after so long; the status shows it all the while."""
 P = ParamSpec("P")
@@ -50,8 +50,18 @@ class PeerContext:
     """The parts of a running peer. ``index`` is its bit in every bitmap."""
 
     def __init__(
-        self, home: Home, moot: Moot, node: Node, index: int, log: Log, *, embedded: bool, hosted: bool = False
+        self,
+        home: Home,
+        moot: Moot,
+        node: Node,
+        index: int,
+        log: Log,
+        *,
+        embedded: bool,
+        hosted: bool = False,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
+        """``say`` prints a line for who watches this peer run."""
         self.home = home
         self.moot = moot
         self.node = node
@@ -64,7 +74,8 @@ class PeerContext:
         """Seconds between looks at the ledger that members' messages give cause to."""
         self.members: dict[int, Member] = {}
         """All there ever were; ``living`` says who belongs to the moot."""
-        self.errors: deque[str] = deque(maxlen=_ERRORS_SHOWN)
+        self.complaints = Complaints(self._announce)
+        self.say = say
         self.log = log.write
         self._complained: dict[str, float] = {}
         self._data: tuple[int, dict[int, str]] | None = None
@@ -250,21 +261,49 @@ class PeerContext:
 
     # ---- people ------------------------------------------------------------------------------------------------
 
-    def complain(self, message: str, **fields: object) -> None:
-        """Show an error in the status, newest last, and log it."""
-        if message in self.errors:
-            self.errors.remove(message)
-        self.errors.append(message)
+    def complain(
+        self,
+        what: str | BaseException,
+        *,
+        kind: ErrorKind | None = None,
+        about: str = "",
+        task: int | None = None,
+        **fields: object,
+    ) -> None:
+        """Show an error in the status until ``settle(about)``, or for a while, and log it."""
+        error = what if isinstance(what, BaseException) else None
+        message = str(what)
+        kind = kind or ("local" if error is None else kind_of(error))
+        self.complaints.say(kind, message, about=about, task=task)
         now = time.monotonic()
         if now >= self._complained.get(message, float("-inf")) + _REPEAT_SECONDS:
             self._complained = {text: at for text, at in self._complained.items() if now < at + _REPEAT_SECONDS}
             self._complained[message] = now
-            self.log("error", message=message, **fields)
+            self.log("error", message=message, kind=kind, **({} if task is None else {"task": task}), **fields)
 
-    def mishap(self, error: BaseException, **fields: object) -> None:
+    def settle(self, *about: str) -> None:
+        """What was said about these things is over."""
+        self.complaints.settle(*about)
+
+    def mishap(self, error: BaseException, *, about: str = "", task: int | None = None, **fields: object) -> None:
         """Complain of an exception that nobody meant to happen, and log where it came from."""
         told = f"internal error, {type(error).__name__}: {error}; see the log, and please report it"
-        self.complain(told, traceback="".join(traceback.format_exception(error)), **fields)
+        trace = "".join(traceback.format_exception(error))
+        self.complain(told, kind="internal", about=about, task=task, traceback=trace, **fields)
+
+    def fault(self, error: Exception, *, about: str = "", task: int | None = None) -> None:
+        """Complain of an exception, whether anybody meant it to be raised or not."""
+        (self.mishap if kind_of(error) == "internal" else self.complain)(error, about=about, task=task)
+
+    def _announce(self, complaint: Complaint, over: bool) -> None:
+        self.say(f"over: {complaint.text}" if over else f"error: {complaint.text}")
+        if over:
+            self.log("over", message=complaint.text, kind=complaint.kind)
+
+    def name(self, member: int) -> str:
+        """What a member is called."""
+        known = self.members.get(member)
+        return f"member {member}" if known is None else known.name
 
 
 class Told(logging.Handler):

@@ -34,7 +34,7 @@ from folkmoot.peer.messages import RoundMessage, Unavailable
 from folkmoot.peer.process import keep_buffers, settle
 from folkmoot.peer.sandbox import choose, put_on_record
 from folkmoot.peer.session import TaskSession
-from folkmoot.peer.status import PeerStatus, TaskStatus, write_status
+from folkmoot.peer.status import Link, PeerStatus, TaskStatus, write_status
 from folkmoot.peer.visit import prepare
 from folkmoot.task.bundle import BUNDLE_LIMIT
 
@@ -197,20 +197,20 @@ class Daemon:
     async def _again(self, step: Callable[[], Awaitable[float]]) -> None:
         """Take ``step`` for ever, each time after as many seconds as it says. What it raises is logged and shown, and
         the peer stays up."""
-        failed = 0.0
+        failed, about = 0.0, f"step {step.__qualname__}"
         while True:
             try:
                 pause, failed = await step(), 0.0
-            except (FolkmootError, OSError) as error:
-                self._peer.complain(str(error))
-                pause = failed = min(RETRY_MOST_LOOK, 2 * failed + 0.5)
             except Exception as error:
-                self._peer.mishap(error)
+                self._peer.fault(error, about=about)
                 pause = failed = min(RETRY_MOST_LOOK, 2 * failed + 0.5)
+            else:
+                self._peer.settle(about)
             await asyncio.sleep(pause)
 
     async def _alone(self, session: TaskSession, step: Callable[[], Awaitable[None] | None]) -> None:
         """Take a step of one session; a mistake in it is not to hold up the others. What the ledger does is told."""
+        about = f"task {session.record.id} {step.__name__}"
         try:
             taken = step()
             if taken is not None:
@@ -218,7 +218,9 @@ class Daemon:
         except FolkmootError:
             raise
         except Exception as error:
-            self._peer.mishap(error, task=session.record.id)
+            self._peer.fault(error, about=about, task=session.record.id)
+        else:
+            self._peer.settle(about)
 
     def _stray(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """What the event loop has no better place for: exceptions of callbacks, and of tasks nobody waited for."""
@@ -254,7 +256,8 @@ class Daemon:
         trusted = [m for m in members if self._bound(m)]
         for member in members:
             if member not in trusted and member.index not in self._peer.members:
-                self._peer.complain(f"member {member.name} has not bound its network key; its peer is ignored")
+                unbound = f"member {member.name} has not bound its network key; its peer is ignored"
+                self._peer.complain(unbound, kind="member")
         self._peer.members = {m.index: m for m in members}
         awaited = {m for session in self._sessions.values() for m in session.awaited}
         welcome = [m for m in trusted if m.living or m.index in awaited]
@@ -263,7 +266,8 @@ class Daemon:
         for record in tasks:
             self._consider(record)
         if not members[self._peer.index].living:
-            self._peer.complain("the members have removed this peer from the moot; it does nothing more there")
+            removed = "the members have removed this peer from the moot; it does nothing more there"
+            self._peer.complain(removed, kind="identity")
             return
         if self._hosting is None:
             await self._speak(members[self._peer.index])
@@ -280,10 +284,10 @@ class Daemon:
     async def _guarded(self, work: Awaitable[None]) -> None:
         try:
             await work
-        except FolkmootError as error:
-            self._peer.complain(str(error))
         except Exception as error:
-            self._peer.mishap(error)
+            self._peer.fault(error, about="speak")
+        else:
+            self._peer.settle("speak")
 
     async def _enact(self) -> None:
         """Have done what has passed: the mover's peer at once, the others when it has not after a while."""
@@ -321,7 +325,7 @@ class Daemon:
         session = self._sessions[record.id] = TaskSession(record, self._peer)
         if refused is not None:
             refused.again = float("inf")
-            session.status.reason = refused.status.reason
+            session.status.failure = refused.status.failure
         session.spawn(self._start(session))
 
     def _want(self, name: Hash, limit: int) -> None:
@@ -350,22 +354,18 @@ class Daemon:
             await self._refuse(session, error)
             return
         self._refused.pop(number, None)
-        session.status.reason = ""
+        session.succeed("load")
         self._peer.log("task", task=number, name=session.status.name)
         await session.refresh()
 
     async def _refuse(self, session: TaskSession, error: Exception) -> None:
         """Show why a task does not start; it is tried again later, ever more seldom."""
         number = session.record.id
-        if isinstance(error, FolkmootError):
-            self._peer.complain(f"task {number}: {error}", task=number)
-        else:
-            self._peer.mishap(error, task=number)
+        session.fail("load", error)
         await session.close()
         del self._sessions[number]
         failures = 1 + (self._refused[number].failures if number in self._refused else 0)
         again = time.monotonic() + min(RETRY_MOST, RETRY_TASK * 2.0 ** min(failures - 1, 20))
-        session.status.reason = str(error)
         self._refused[number] = _Refused(session.status, failures, again)
 
     # ---- the others --------------------------------------------------------------------------------------------
@@ -388,7 +388,7 @@ class Daemon:
             return await session.answer(member, message, body)
         except LocalError as error:
             # Our own trouble, told here: where it lies on this disk is nobody else's business.
-            self._peer.complain(str(error), task=session.record.id)
+            self._peer.complain(error, about=f"task {task} {type(message).__name__}", task=session.record.id)
             raise NetworkError("this peer cannot take that now") from None
         except FolkmootError as error:
             self._peer.log("refused a message", member=member, kind=type(message).__name__, reason=str(error))
@@ -409,14 +409,39 @@ class Daemon:
         refused = {number: refused.status for number, refused in self._refused.items()}
         tasks = refused | {number: session.status for number, session in sessions.items()}
         status.tasks = [tasks[number] for number in sorted(tasks)]
+        status.peers, status.addresses = self._links(), list(self._node.addresses())
         status.bytes_sent, status.bytes_received = totals.sent, totals.received
-        status.errors = list(self._peer.errors)
+        status.errors = self._peer.complaints.shown()
         changed = msgspec.json.encode(status)
         if changed != self._written or time.time() > status.time + 1.0:
             status.time = time.time()
             self._written = msgspec.json.encode(status)
             write_status(self.home, status)
         return STATUS
+
+    def _links(self) -> list[Link]:
+        """How this peer stands with the other living members' peers."""
+        standings, counters, links = self._node.standings(), self._node.counters, []
+        for index in sorted(self._peer.living):
+            member = self._peer.members[index]
+            standing = standings.get(member.endpoint)
+            if standing is None:
+                continue  # this peer itself, or one whose key is not bound
+            passed = counters[member.endpoint]
+            links.append(
+                Link(
+                    member=index,
+                    name=member.name,
+                    connected=standing.connected,
+                    how=("relayed" if standing.relayed else "direct") if standing.connected else None,
+                    last_contact=standing.contact,
+                    last_failure=standing.failure,
+                    failed=standing.failed,
+                    sent=passed.sent,
+                    received=passed.received,
+                )
+            )
+        return links
 
     async def _reward(self) -> float:
         """Score, seal, settle, as far as it is time to."""

@@ -30,7 +30,7 @@ from folkmoot.peer.hostmessages import (
 )
 from folkmoot.peer.hostpages import ASK_SECONDS, LaterHost, Pages
 from folkmoot.peer.hostvote import Vote
-from folkmoot.peer.hostwatch import Watch
+from folkmoot.peer.hostwatch import HOST_COMPLAINTS, Watch
 from folkmoot.peer.identity import check_binding
 from folkmoot.peer.messages import Holding, Model, Opening, Push, Seeds, SeedsWanted, Sums, Unavailable
 from folkmoot.peer.outbox import Outbox
@@ -101,8 +101,7 @@ class Hosting:
     def _changed(self, given_up: bool) -> None:
         """Another host holds."""
         self._pages.wake()
-        for said in [said for said in self._peer.errors if "the host " in said]:
-            self._peer.errors.remove(said)  # it was another
+        self._peer.settle(*HOST_COMPLAINTS)  # it was another
         self._watch.answered()  # it has its time to begin
         if self._copy.hosting:
             self._settle()

@@ -36,6 +36,8 @@ SILENT_SECONDS = 5.0
 _ASK_SECONDS = 3.0
 _MANY = 32
 """Members; beyond so many there is a longer pause between two words to each."""
+HOST_COMPLAINTS = "host silent", "host clock", "host pages", "host refuses", "host keeps", "host caught"
+"""What this peer may have to say about the host."""
 VOTE = "to have another host: folkmoot host move MEMBER"
 
 
@@ -86,7 +88,9 @@ class Watch:
         who = str(member) if known is None else known.name
         self._peer.complain(
             f"the host {self.host_name()} leaves out a transaction of {who}, {name.hex()[:12]}, that holds here:"
-            f" {trouble}; {VOTE}"
+            f" {trouble}; {VOTE}",
+            kind="host",
+            about="host refuses",
         )
 
     def check_time(self, number: int, sent: float) -> None:
@@ -95,11 +99,15 @@ class Watch:
         block = self._copy.block(number)
         if block is not None and block.timestamp < sent - AHEAD_SECONDS:
             behind = f"{sent - block.timestamp:.0f} s behind this machine's"
-            self._peer.complain(f"the clock of the host {self.host_name()} is {behind}; one of the two is to be set")
+            told = f"the clock of the host {self.host_name()} is {behind}; one of the two is to be set"
+            self._peer.complain(told, kind="host", about="host clock")
+        else:
+            self._peer.settle("host clock")
 
     def answered(self) -> None:
         """Note that the host answers."""
         self._host_said = time.monotonic()
+        self._peer.settle("host silent")
 
     @property
     def silent(self) -> bool:
@@ -127,7 +135,8 @@ class Watch:
             raise NetworkError(str(fault)) from fault
         except (IntegrityError, ProtocolError, ChainError) as fault:
             if giver == self._book.host:
-                self._peer.complain(f"the host {self.host_name()} gives what cannot be taken: {fault}; {VOTE}")
+                told = f"the host {self.host_name()} gives what cannot be taken: {fault}; {VOTE}"
+                self._peer.complain(told, kind="host", about="host pages")
             raise NetworkError(str(fault)) from fault
 
     async def fetch(self, member: int) -> bool:
@@ -159,7 +168,7 @@ class Watch:
     def complain(self) -> None:
         """Keep what the host was caught at before everyone's eyes."""
         if self._book.state.trouble is not None:
-            self._peer.complain(self._book.state.trouble.words)
+            self._peer.complain(self._book.state.trouble.words, kind="host", about="host caught")
 
     # ---- members among each other ------------------------------------------------------------------------------
 
@@ -220,9 +229,10 @@ class Watch:
         except (NetworkError, ProtocolError, IntegrityError) as error:
             # who is away hears the next word
             if self.silent and self._peer.members[member].endpoint == self._book.host:
-                self._peer.complain(f"the host {self.host_name()} does not answer: {error}; {VOTE}")
+                told = f"the host {self.host_name()} does not answer: {error}; {VOTE}"
+                self._peer.complain(told, kind="host", about="host silent")
         except FolkmootError as error:
-            self._peer.complain(str(error))
+            self._peer.complain(error, about=f"tidings {member}")
         finally:
             self._telling.discard(member)
 
@@ -291,7 +301,9 @@ class Watch:
             if not excused and self._copy.number > head:
                 who = self._peer.members[member].name
                 self._peer.complain(
-                    f"the host {self.host_name()} keeps back blocks from {head + 1} on, which {who} has; {VOTE}"
+                    f"the host {self.host_name()} keeps back blocks from {head + 1} on, which {who} has; {VOTE}",
+                    kind="host",
+                    about="host keeps",
                 )
                 self._instead = now + INSTEAD_SECONDS, self._book.term, member
             return

@@ -83,7 +83,7 @@ class Paying:
                     told = (
                         f"the bounty of task {paid.task}, rounds {first} to {last}, was split otherwise than it is due"
                     )
-                    self._peer.complain(told, task=paid.task)
+                    self._peer.complain(told, kind="member", task=paid.task)
 
     async def sign(self, message: Split) -> Message:
         """The signature under a split that is due and is what this peer makes of the ledger itself."""

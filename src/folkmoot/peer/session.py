@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import Any
+from typing import Any, get_args
 
 from folkmoot.digest import Hash
-from folkmoot.errors import FolkmootError, LocalError, NetworkError, ProtocolError, TaskError
+from folkmoot.errors import LocalError, NetworkError, ProtocolError, TaskError
 from folkmoot.ledger.records import TaskRecord
 from folkmoot.network import BodyReader, Message, Reply
-from folkmoot.peer.compute import Compute
+from folkmoot.peer.complaints import kind_of
+from folkmoot.peer.compute import Compute, Overtaken
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.evidence import EVIDENCE_LIMIT, Evidence, two_outcomes
 from folkmoot.peer.exchange import Exchange
@@ -36,12 +38,12 @@ from folkmoot.peer.messages import (
 )
 from folkmoot.peer.rewarding import Rewarding
 from folkmoot.peer.spending import Spending
-from folkmoot.peer.status import TaskPhase, TaskStatus
+from folkmoot.peer.status import Failure, Step, TaskPhase, TaskStatus, Waiting
 from folkmoot.peer.tribunal import Tribunal
 from folkmoot.peer.unlearn import check_start
 from folkmoot.peer.unmasking import Unmasking
 from folkmoot.peer.voice import Voice
-from folkmoot.peer.workplace import Withdrawn
+from folkmoot.peer.workplace import Overran, Withdrawn
 from folkmoot.round import events as ev
 from folkmoot.round.commitment import seat_of
 from folkmoot.round.events import Action, Event, Key
@@ -56,6 +58,18 @@ STATE_LIMIT = 1 << 34
 """Bytes of a state blob that a peer will fetch."""
 POINTS = 1_000
 """Rounds of each metric that the status shows."""
+_NAMED: Mapping[ev.WaitKind, str] = {
+    "commits": "waits for {} to commit",
+    "contributions": "waits for contributions from {}",
+    "holdings": "waits for a quorum to hold the contributions: nothing heard from {}",
+    "members": "{reason}; waits for {}",
+    "seeds": "waits for mask seeds from {}, or for shares of them",
+    "signatures": "waits for a quorum to sign the model: nothing heard from {}",
+    "sums": "waits for sums from {}",
+}
+"""What is waited for, where it is known from whom."""
+_NAMES_SHOWN = 5
+_ORDER: Mapping[Step, int] = {step: at for at, step in enumerate(get_args(Step))}
 FAILED_SECONDS = 1.0
 """Before what failed on this machine is tried again; doubles each time, up to thirty times as long."""
 _PHASES: Mapping[type[object], TaskPhase] = {
@@ -87,6 +101,10 @@ class TaskSession:
         self._works: Mapping[type[Action], Callable[[Any], Coroutine[Any, Any, None]]] = {}
         """What carries out each kind of action."""
         self._view: RoundView | None = None
+        self._phase: TaskPhase = "waiting"
+        """What this peer does for the task, or would do if it could."""
+        self._opening: Key | None = None
+        """The attempt whose parent is being prepared, or is."""
         self._willing = False
         self._without = 0
         """Bitmap of members that the task does without."""
@@ -245,15 +263,19 @@ class TaskSession:
         try:
             path = self._peer.dataset_path(dataset)
         except LocalError as error:
-            self._peer.complain(str(error), task=self.record.id)
+            self._peer.complain(error, about=f"dataset {dataset}", task=self.record.id)
             return None
         self._allow(path)
         if path is None:
-            where = self._peer.home.data_file
             self._peer.complain(
-                f"task {self.record.id} may use dataset {dataset}, and {where} does not say where it is"
+                f"task {self.record.id} may use dataset {dataset}, and {self._peer.home.data_file} does not say where"
+                " it is",
+                kind="data",
+                about=f"dataset {dataset}",
+                task=self.record.id,
             )
             return None
+        self._peer.settle(f"dataset {dataset}")
         return (dataset, path) if self._spending.allows(grant, path, key) else None
 
     def _allow(self, path: str | None) -> None:
@@ -268,31 +290,83 @@ class TaskSession:
 
     def _show(self, view: RoundView) -> None:
         status = self.status
+        phase: TaskPhase = self._phase
+        if view.phase is Phase.DONE or view.paused:
+            status.failure = None
         if view.phase is Phase.DONE:
-            status.phase, status.reason = "done", ""
+            status.waiting, phase = None, "done"
         elif view.phase is Phase.GATHERING:
-            status.phase, status.reason = "waiting", f"waits for the grants of {self.record.start_members} members"
+            self._wait("grants", f"waits for the grants of {self.record.start_members} members")
+            phase = "waiting"
         elif view.paused:
-            status.phase, status.reason = "paused", "paused by a decision of the moot"
+            self._wait("decision", "paused by a decision of the moot")
+            phase = "paused"
         elif (view.round, view.attempt) != (status.round, status.attempt):
-            status.phase, status.reason = "waiting", ""
+            status.waiting, phase = None, "waiting"
         status.round, status.attempt = view.round, view.attempt
+        self._enter(phase)
+
+    def _enter(self, phase: TaskPhase) -> None:
+        """Show what this peer does for the task; that it cannot do its part comes first."""
+        self._phase = phase
+        self.status.phase = phase if self.status.failure is None else "failed"
+
+    def _wait(self, kind: ev.WaitKind, reason: str, members: int = 0) -> None:
+        """Show what is waited for, by name, and since when."""
+        names = [self._peer.name(member) for member in members_of(members)]
+        text = _NAMED.get(kind, "{reason}").format(_listed(names), reason=reason) if names else reason
+        before = self.status.waiting
+        since = time.time() if before is None or before.kind != kind else before.since
+        self.status.waiting = Waiting(kind=kind, text=text, since=since, members=names)
+
+    def fail(self, step: Step, error: Exception, key: Key | None = None) -> None:
+        """Show that a step of this peer's part failed, until the same step goes well. Who cannot open the
+        attempt ``key`` or train for it takes no part in it, and the machine hears of that."""
+        before, kind, now = self.status.failure, kind_of(error), time.time()
+        goes_on = before is not None and before.step == step
+        text, place = str(error), {"task": self.record.id, "round": self.status.round}
+        if kind == "internal":
+            text = f"internal error, {type(error).__name__}: {error}; see the log, and please report it"
+        if before is None or not goes_on or before.text != text:
+            self._peer.say(f"task {self.record.id}, round {self.status.round}: {step} failed: {text}")
+            self._peer.log("failed", **place, step=step, reason=text, traceback=traceback.format_exception(error))
+        since = before.since if before is not None and goes_on else now
+        where = error.where if isinstance(error, TaskError) else ""
+        self.status.failure = Failure(
+            kind=kind, step=step, text=text, since=since, last=now, round=self.status.round, where=where
+        )
+        self._enter(self._phase)
+        if key is not None and (step == "open" or step == "train"):
+            self.feed(ev.Failed(key, text, step, lasting=not isinstance(error, Overran)))
+
+    def succeed(self, step: Step) -> None:
+        """A step went well: its failure is over, and so is one before it."""
+        before = self.status.failure
+        if before is not None and _ORDER[before.step] <= _ORDER[step]:
+            self._peer.say(f"task {self.record.id}, round {self.status.round}: {before.step} works again")
+            self.status.failure = None
+            self._enter(self._phase)
 
     # ---- actions -----------------------------------------------------------------------------------------------
 
     def _set_going(self, action: Action) -> None:
-        if isinstance(action, ev.Wait) and self._paused:
-            return  # people decided that, and the status says so
         if isinstance(action, ev.Wait):
-            self.status.reason = action.reason
-            if action.reason.startswith("paused"):
-                self.status.phase = "paused"
-            self._peer.log("waits", task=self.record.id, round=action.key.round, reason=action.reason)
+            self._take_wait(action)
             return
-        self.status.phase = _PHASES.get(type(action), self.status.phase)
+        self._enter(_PHASES.get(type(action), self._phase))
         # What runs in the worker is not cut off with its attempt: that would cost the warm process.
         bound = not isinstance(action, ev.Train | ev.Sum | ev.Update | ev.Open)
         self.spawn(self._works[type(action)](action), action.key if bound else None)
+
+    def _take_wait(self, wait: ev.Wait) -> None:
+        if self._paused or wait.kind == "failed":
+            return  # the status says so already
+        before = self.status.waiting
+        self._wait(wait.kind, wait.reason, wait.members)
+        if wait.kind == "members":
+            self._enter("paused")
+        if before is None or before.kind != wait.kind:
+            self._peer.log("waits", task=self.record.id, round=wait.key.round, reason=wait.reason)
 
     def spawn(self, work: Coroutine[Any, Any, None], key: Key | None = None) -> None:
         """Run ``work`` beside the rest; its errors are logged, never fatal. With ``key`` it ends with that attempt."""
@@ -302,29 +376,31 @@ class TaskSession:
         job.add_done_callback(lambda _: work.close())  # one that is cancelled before it began would be warned of
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        about = f"task {self.record.id} {getattr(work, '__qualname__', '')}"
         try:
             await work
         except Withdrawn as withdrawn:
             self._peer.log("withdrawn", task=self.record.id, reason=str(withdrawn))
         except NetworkError as error:
             self._peer.log("unreachable", task=self.record.id, error=str(error))
-        except FolkmootError as error:
-            self._peer.complain(str(error), task=self.record.id)
         except Exception as error:
-            self._peer.mishap(error, task=self.record.id)
+            self._peer.fault(error, about=about, task=self.record.id)
+        else:
+            self._peer.settle(about)
 
-    async def _until_done(self, key: Key, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _until_done(self, key: Key, step: Step, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Try again what fails on this machine, while the attempt lasts: a person may mend it, or free disk space."""
-        pause = FAILED_SECONDS
-        while self._key == key:
+        for pause in _pauses():
+            if self._key != key:
+                return
             try:
-                return await work()
-            except FolkmootError as error:
+                await work()
+            except Exception as error:
                 if self._key == key and not self._paused:
-                    self._peer.complain(str(error), task=self.record.id)
-                    self.status.reason = str(error)
+                    self.fail(step, error, key)
+            else:
+                return self.succeed(step)
             await asyncio.sleep(pause)
-            pause = min(2 * pause, 30 * FAILED_SECONDS)
 
     @property
     def _key(self) -> Key | None:
@@ -337,47 +413,57 @@ class TaskSession:
         return self._exchange
 
     async def _do_open(self, action: ev.Open) -> None:
-        for name, limit in ((self.record.bundle, BUNDLE_LIMIT), (action.parent, STATE_LIMIT)):
-            await self._peer.fetch(name, limit)
-        layout = await self._compute.layout(action.key, action.parent)
-        if self._key == action.key:
-            self._open.open(action.key, layout)
+        """Have the state that the round starts from, on disk and prepared; the machine may ask again meanwhile."""
+        if self._opening == action.key:
+            return
+        self._opening = action.key
+
+        async def open_round() -> None:
+            for name, limit in ((self.record.bundle, BUNDLE_LIMIT), (action.parent, STATE_LIMIT)):
+                await self._peer.fetch(name, limit)
+            layout = await self._compute.layout(action.key, action.parent)
+            if self._key == action.key:
+                self._open.open(action.key, layout)
             self.feed(ev.Opened(action.key))
+
+        await self._until_done(action.key, "open", open_round)
 
     async def _do_train(self, action: ev.Train) -> None:
         """Make the own contribution. While that fails, it is tried again as long as commits are open."""
         machine = self._machine
         assert machine is not None
+        for pause in _pauses():
+            while self._key == action.key and not self._willing:
+                await asyncio.sleep(FAILED_SECONDS)
+            if self._key != action.key:
+                return
+            try:
+                await self._train(action)
+            except Withdrawn as withdrawn:
+                self._peer.log("withdrawn", task=action.key.task, round=action.key.round, reason=str(withdrawn))
+            except Overtaken as overtaken:
+                self._peer.log("overtaken", task=action.key.task, round=action.key.round, reason=str(overtaken))
+                return self.feed(ev.Overtaken(action.key))
+            except Exception as error:
+                self.fail("train", error, action.key)
+                if machine.may_reveal():
+                    return
+            else:
+                return self.succeed("train")
+            await asyncio.sleep(pause)
 
-        async def train() -> None:
-            granted = await self._granted(action.key)
-            if granted is None:
-                told = "no live grant covers this task and a dataset on this machine"
-                raise TaskError(told) if self._willing else Withdrawn(told)
-            exchange, seconds = self._open, self._time_to_train(action.key)
-            reveal, norm = await self._compute.train(action, granted[1], exchange.plan(), exchange.masking, seconds)
-            self._peer.log("trained", task=action.key.task, round=action.key.round, norm=norm)
-            if self._key == action.key:
-                self.status.norm = norm
-                self._open.in_use.update(reveal.shards)
-                self.feed(ev.Trained(action.key, reveal))
-
-        async def train_or_tell() -> None:
-            while self._key == action.key:
-                if not self._willing:
-                    await asyncio.sleep(FAILED_SECONDS)
-                    continue
-                try:
-                    return await train()
-                except Withdrawn as withdrawn:
-                    self._peer.log("withdrawn", task=action.key.task, round=action.key.round, reason=str(withdrawn))
-                except FolkmootError as error:
-                    self.feed(ev.Failed(action.key, str(error)))
-                    if not machine.may_reveal():
-                        raise
-                    return self._peer.complain(str(error), task=self.record.id)
-
-        await self._until_done(action.key, train_or_tell)
+    async def _train(self, action: ev.Train) -> None:
+        granted = await self._granted(action.key)
+        if granted is None:
+            told = "no live grant covers this task and a dataset on this machine"
+            raise TaskError(told) if self._willing else Withdrawn(told)
+        exchange, seconds = self._open, self._time_to_train(action.key)
+        reveal, norm = await self._compute.train(action, granted[1], exchange.plan(), exchange.masking, seconds)
+        self._peer.log("trained", task=action.key.task, round=action.key.round, norm=norm)
+        if self._key == action.key:
+            self.status.norm = norm
+            self._open.in_use.update(reveal.shards)
+        self.feed(ev.Trained(action.key, reveal))
 
     def _time_to_train(self, key: Key) -> float | None:
         """Seconds until commits close; ``None`` when they are closed already. When the moot waits for members past the
@@ -397,7 +483,7 @@ class TaskSession:
         await self._open.push(action)
 
     async def _do_release(self, action: ev.Release) -> None:
-        await self._until_done(action.key, lambda: self._unmasking.release(action))
+        await self._until_done(action.key, "unmask", lambda: self._unmasking.release(action))
 
     async def _do_sum(self, action: ev.Sum) -> None:
         view = self._view
@@ -415,7 +501,7 @@ class TaskSession:
             for shard, name in sums.items():
                 self.feed(ev.SumHeld(action.key, shard, name))
 
-        await self._until_done(action.key, sum_up)
+        await self._until_done(action.key, "sum", sum_up)
 
     async def _do_update(self, action: ev.Update) -> None:
         async def update() -> None:
@@ -428,7 +514,7 @@ class TaskSession:
             self._measure(action.key.round - 1, metrics)
             self.feed(ev.Computed(action.key, statement))
 
-        await self._until_done(action.key, update)
+        await self._until_done(action.key, "update", update)
 
     def _measure(self, round: int, metrics: Mapping[str, float]) -> None:
         self._peer.journal.measured(self.record.id, round, dict(metrics))
@@ -539,3 +625,19 @@ class TaskSession:
         if not self._machine.may_reveal():
             await self._look()
         return self._key == key and self._machine.may_reveal()
+
+
+def _pauses() -> Iterator[float]:
+    """Seconds to wait after each failure."""
+    pause = FAILED_SECONDS
+    while True:
+        yield pause
+        pause = min(2 * pause, 30 * FAILED_SECONDS)
+
+
+def _listed(names: list[str]) -> str:
+    """The names in words, the first few where there are many."""
+    shown, left = names[:_NAMES_SHOWN], len(names) - _NAMES_SHOWN
+    if left > 0:
+        return f"{', '.join(shown)} and {left} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)

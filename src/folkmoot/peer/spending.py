@@ -61,6 +61,8 @@ class Spending:
             self._peer.complain(
                 f"task {task} may not spend more of dataset {grant.dataset}: an epsilon of {grant.epsilon:g} pays for"
                 f" {allowed} contributions, and {let_go} were made; see folkmoot privacy",
+                kind="privacy",
+                about=f"task {task} privacy",
                 task=task,
             )
         return let_go < allowed

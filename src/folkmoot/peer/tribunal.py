@@ -129,7 +129,7 @@ class Tribunal:
             return
         who = self._peer.members[member].name
         told = f"{who} broke a rule of task {self._task} and is barred from it: evidence {name.hex()[:12]}"
-        self._peer.complain(told, task=self._task)
+        self._peer.complain(told, kind="member", task=self._task)
 
     # ---- being shown ---------------------------------------------------------------------------------------------
 

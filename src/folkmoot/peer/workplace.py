@@ -17,7 +17,15 @@ import msgspec
 
 from folkmoot import errors
 from folkmoot.digest import Hash
-from folkmoot.errors import DataError, FolkmootError, IntegrityError, LocalError, ProtocolError, StoreError, TaskError
+from folkmoot.errors import (
+    DataError,
+    FolkmootError,
+    IntegrityError,
+    ProtocolError,
+    SandboxError,
+    StoreError,
+    TaskError,
+)
 from folkmoot.peer.asks import (
     Answer,
     Ask,
@@ -34,7 +42,7 @@ from folkmoot.peer.log import LOG_BYTES, make_room
 from folkmoot.peer.sandbox import BLOBS, Sandbox, Sight, environment, refusal, trouble
 from folkmoot.store import Lent, Manifest, Store
 
-__all__ = ["Withdrawn", "Workplace"]
+__all__ = ["Overran", "Withdrawn", "Workplace"]
 
 LOAD_SECONDS = 120.0
 _LENGTH = struct.Struct("<I")
@@ -56,12 +64,16 @@ class Withdrawn(TaskError):
     """A dataset may not be used any more: somebody decided that, and nothing went wrong."""
 
 
+class Overran(TaskError):
+    """What was asked took longer than there was time for, and was ended: it may be quicker another time."""
+
+
 class Workplace:
     """One task's worker process. It is started when first asked, and again after it died or was ended.
 
     Every question raises ``TaskError`` when the task's code raises, the worker dies, or ``timeout`` seconds pass
     (the worker is then killed). Starting it and loading the task have ``LOAD_SECONDS`` of their own; where there is to
-    be a ``sandbox`` and cannot be one, starting raises ``LocalError``.
+    be a ``sandbox`` and cannot be one, starting raises ``SandboxError``.
 
     The worker sees the blobs that a question names, and in a sandbox the dataset that was last shown. What it makes
     comes through the pipe and is in the store before the answer that names it is believed.
@@ -182,7 +194,7 @@ class Workplace:
         except TaskError:
             why = None if self._sandbox is None or self._runs else await asyncio.to_thread(trouble)
             if why is not None:
-                raise LocalError(refusal(why)) from None
+                raise SandboxError(refusal(why)) from None
             raise
 
     async def _freely(self, program: Sequence[str], scratch: Path) -> asyncio.subprocess.Process:
@@ -259,7 +271,7 @@ class Workplace:
             reply = await asyncio.wait_for(self._roundtrip(self._process, question, lent), timeout)
         except TimeoutError:
             await self._stop()
-            raise TaskError(f"the task's {what} took over {timeout:.1f} s and was ended") from None
+            raise Overran(f"the task's {what} took over {timeout:.1f} s and was ended") from None
         except asyncio.CancelledError:
             await self._stop()
             raise

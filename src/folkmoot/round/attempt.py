@@ -6,14 +6,29 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from folkmoot.digest import Hash
-from folkmoot.round.events import Action, Key, Reveal, Statement, Wait
+from folkmoot.round.events import (
+    Action,
+    Event,
+    Failed,
+    Key,
+    Opened,
+    Overtaken,
+    Reveal,
+    Statement,
+    Trained,
+    Wait,
+    WaitKind,
+)
 from folkmoot.round.plan import Plan
 from folkmoot.round.view import RoundView, members_of
 
-__all__ = ["Attempt", "Rows", "Timing"]
+__all__ = ["Attempt", "Fitness", "Rows", "Timing"]
 
 Rows = tuple[tuple[int, ...], ...]
 """What is summed with what: members, ascending in each row."""
+
+
+_MOST_DOUBLINGS = 6
 
 
 @dataclass(frozen=True)
@@ -26,6 +41,44 @@ class Timing:
     """Until the next member in turn is asked to post."""
     grace: float = 0.2
     """Until a quorum's signatures are posted without those of the other survivors."""
+
+
+@dataclass
+class Fitness:
+    """Whether this member can take part, by what it has shown since it started. Who cannot must not ask to be waited
+    for: everyone would wait, each round anew, until commits close by time.
+
+    Who could not open a round, because its disk is full or nobody gives it the state, is fit when it has opened one,
+    and who could not train when it has trained. Who took too long may try again after 2, 4, 8, ... rounds.
+    """
+
+    opened: bool = False
+    failed: bool = False
+    """Whether the last training went wrong."""
+    overruns: int = 0
+    """Trainings in succession that took too long."""
+    again: int = 0
+    """The round from which on it may be waited for after those."""
+
+    def take(self, event: Event) -> None:
+        """Learn from what became of an attempt, were it an earlier one."""
+        if isinstance(event, Opened):
+            self.opened = True
+        elif isinstance(event, Overtaken):
+            self.failed = False
+        elif isinstance(event, Trained):
+            self.opened, self.failed, self.overruns, self.again = True, False, 0, 0
+        elif isinstance(event, Failed) and event.step == "open":
+            self.opened = False
+        elif isinstance(event, Failed) and event.lasting:
+            self.failed = True
+        elif isinstance(event, Failed):
+            self.overruns += 1
+            self.again = event.key.round + 2 ** min(self.overruns, _MOST_DOUBLINGS)
+
+    def fit(self, round: int) -> bool:
+        """Whether it may ask to be waited for in ``round``."""
+        return self.opened and not self.failed and round >= self.again
 
 
 @dataclass
@@ -81,7 +134,8 @@ class Attempt:
     """What is being sent for posting, since when, and how many steps of the ladder it has climbed."""
     done: dict[str, float] = field(default_factory=dict)
     """When each thing that is done again and again was done last."""
-    reason: str = ""
+    waits: Wait | None = None
+    """What was last said to be waited for."""
 
     def go_on_with(self, survivors: int, now: float) -> None:
         """The ledger shows these survivors: what was made for others is void."""
@@ -141,8 +195,15 @@ class Attempt:
             self.done[name] = now
             actions.append(action)
 
-    def wait(self, actions: list[Action], reason: str) -> None:
-        """Say what is waited for, if that is news."""
-        if self.reason != reason:
-            self.reason = reason
-            actions.append(Wait(self.key, reason))
+    def wait(self, actions: list[Action], kind: WaitKind, reason: str, members: int = 0) -> None:
+        """Say what is waited for, and for whom (bitmap), if that is news."""
+        wait = Wait(self.key, kind, reason, members)
+        if self.waits != wait:
+            self.waits = wait
+            actions.append(wait)
+
+    def asked(self, order: tuple[int, ...], first: int) -> bool:
+        """Whether what is sent for posting has been sent to this member too, in the turn that begins at ``first``: only
+        then does it know who has not spoken."""
+        climbed = 0 if self.ladder is None else self.ladder[2]
+        return any(order[(first + step) % len(order)] == self.me for step in range(min(climbed, len(order))))

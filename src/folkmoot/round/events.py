@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from folkmoot.digest import Hash
 from folkmoot.round.view import RoundView
@@ -29,6 +29,7 @@ __all__ = [
     "Open",
     "Opened",
     "OpeningReceived",
+    "Overtaken",
     "PostCommit",
     "PostFinal",
     "PostFreeze",
@@ -54,7 +55,28 @@ __all__ = [
     "Trained",
     "Update",
     "Wait",
+    "WaitKind",
 ]
+
+WaitKind = Literal[
+    "attempt",
+    "commits",
+    "contributions",
+    "decision",
+    "failed",
+    "grants",
+    "holdings",
+    "members",
+    "parent",
+    "round",
+    "seeds",
+    "signatures",
+    "sums",
+]
+"""What is waited for: the next ``attempt`` or ``round``; others' ``commits``, ``contributions``, mask ``seeds``,
+``sums`` of shards, words on what they hold (``holdings``) or ``signatures`` under the model; the ``parent`` state; the
+``grants`` that start the task; more ``members``, for too few have contributed; a ``decision`` of the moot; or that this
+peer does not fail any more (``failed``)."""
 
 
 class Key(NamedTuple):
@@ -135,10 +157,20 @@ class Trained:
 
 @dataclass(frozen=True)
 class Failed:
-    """Training, summing or updating failed for good in this attempt; the peer goes on helping."""
+    """This peer could not ``open`` the attempt, or ``train`` for it; it goes on helping. Not ``lasting`` is what took
+    too long: it may be quicker another time."""
 
     key: Key
     reason: str
+    step: Literal["open", "train"] = "train"
+    lasting: bool = True
+
+
+@dataclass(frozen=True)
+class Overtaken:
+    """Training was cut short, for the round went on without it. Until then nothing was wrong."""
+
+    key: Key
 
 
 @dataclass(frozen=True)
@@ -232,6 +264,7 @@ Event = (
     | Opened
     | Trained
     | Failed
+    | Overtaken
     | RevealReceived
     | ShardHeld
     | HoldingReceived
@@ -436,7 +469,10 @@ class Wait:
     """Nothing to do but wait; ``reason`` is for people."""
 
     key: Key
+    kind: WaitKind
     reason: str
+    members: int = 0
+    """Bitmap of the members that are waited for, where it is known who they are."""
 
 
 Action = (

@@ -10,11 +10,11 @@ member goes to the next in turn when the ledger does not move; so loss, delay an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from folkmoot.digest import Hash
 from folkmoot.errors import ProtocolError
-from folkmoot.round.attempt import Attempt, Rows, Timing
+from folkmoot.round.attempt import Attempt, Fitness, Rows, Timing
 from folkmoot.round.commitment import commit_hash, contribution_root
 from folkmoot.round.events import (
     Action,
@@ -87,6 +87,7 @@ class RoundMachine:
         self._seen = 0.0
         self._now = 0.0
         self._willing = False
+        self._fitness = Fitness()
         self._attempt: Attempt | None = None
 
     # ---- what others may ask ---------------------------------------------------------------------------------
@@ -109,7 +110,8 @@ class RoundMachine:
     @property
     def reason(self) -> str:
         """What the machine last said it waits for, for people."""
-        return self._attempt.reason if self._attempt else ""
+        waits = self._attempt.waits if self._attempt else None
+        return waits.reason if waits else ""
 
     def commit_of(self, member: int) -> Hash | None:
         """What a member committed to in the present attempt, as far as the ledger was seen here."""
@@ -155,6 +157,7 @@ class RoundMachine:
         elif isinstance(event, Clock):
             self._now = max(self._now, event.now)
         else:
+            self._fitness.take(event)
             attempt = self._attempt
             if attempt is None or event.key != attempt.key:
                 return []
@@ -179,7 +182,7 @@ class RoundMachine:
 
     def _take(self, attempt: Attempt, event: Event) -> None:
         if isinstance(event, Opened):
-            attempt.opened = True
+            attempt.opened, attempt.failure = True, None
         elif isinstance(event, Trained):
             attempt.own, attempt.failure = event.reveal, None
         elif isinstance(event, Failed):
@@ -262,10 +265,10 @@ class RoundMachine:
     def _outside(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         """Joined after the snapshot: comes in with the next one. Where commits fall short, that can be had at once."""
         short = view.phase is Phase.COMMIT and self._now >= view.commit_deadline and not self._closed()
-        if short and self._willing:
+        if short and self._fit(view):
             retry = PostRetry(attempt.key)
             attempt.once("retry", actions, retry, now=self._now, every=8 * self._timing.stagger)
-        attempt.wait(actions, "joins with the next round")
+        attempt.wait(actions, "round", "joins with the next round")
 
     def _commit_phase(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         committed = bool(view.committed >> self.me & 1)
@@ -278,11 +281,17 @@ class RoundMachine:
             attempt.once("commit", actions, commit, now=self._now, every=4 * self._timing.stagger)
         have, need = view.committed.bit_count(), view.min_members
         if attempt.failure is not None:
-            attempt.wait(actions, attempt.failure)
+            attempt.wait(actions, "failed", attempt.failure)
         elif self._now >= view.commit_deadline and have < need:
-            attempt.wait(actions, f"paused: {have} of at least {need} members have contributed")
+            reason = f"paused: {have} of at least {need} members have contributed"
+            attempt.wait(actions, "members", reason, view.expected & ~view.committed)
         elif committed or not self._willing:
-            attempt.wait(actions, "waits for the other members' commits")
+            awaited = view.expected & ~view.committed & ~(1 << self.me)
+            attempt.wait(actions, "commits", "waits for the other members' commits", awaited)
+
+    def _fit(self, view: RoundView) -> bool:
+        """Whether this member may ask to be waited for: it is willing, and has shown that it can take part."""
+        return self._willing and self._fitness.fit(view.round)
 
     def _left_out(self, attempt: Attempt, view: RoundView) -> bool:
         """Whether this attempt's masks are made among others."""
@@ -291,10 +300,10 @@ class RoundMachine:
     def _ask_in(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         """Ask to be dealt in with the next attempt, which can be had at once where this one is short of commits."""
         self._attend(attempt, view, actions)
-        if self._now >= view.commit_deadline and not self._closed():
+        if self._now >= view.commit_deadline and not self._closed() and self._fit(view):
             retry = PostRetry(attempt.key)
             attempt.once("retry", actions, retry, now=self._now, every=8 * self._timing.stagger)
-        attempt.wait(actions, "joins with the next round")
+        attempt.wait(actions, "round", "joins with the next round")
 
     def _exchange_phase(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         if attempt.closed_at is None:
@@ -302,12 +311,13 @@ class RoundMachine:
         self._attend(attempt, view, actions)
         self._push(attempt, view, actions)
         if not attempt.opened:
-            attempt.wait(actions, "waits for the model that the round starts from")
+            attempt.wait(actions, "parent", "waits for the model that the round starts from")
             return
         wanted = view.committed & ~self._without
         missing = self._pull_missing(attempt, view, wanted, attempt.closed_at, actions)
         if missing and self._now < self._exchange_deadline(view, attempt.closed_at):
-            attempt.wait(actions, f"waits for the contributions of {len(missing)} members")
+            reason = f"waits for the contributions of {len(missing)} members"
+            attempt.wait(actions, "contributions", reason, _bitmap(missing))
             return
         holding = sum(1 << m for m in members_of(wanted) if m not in missing)
         for to in attempt.recipients(view, holding, now=self._now, stagger=self._timing.stagger):
@@ -319,7 +329,8 @@ class RoundMachine:
             freeze = PostFreeze(attempt.key, {m: pool[m] for m in sorted(fullest)})
             attempt.once("freeze", actions, freeze, now=self._now, every=4 * self._timing.stagger)
         else:
-            attempt.wait(actions, "waits for a quorum to hold the contributions")
+            silent = self._silent(attempt, view, pool)
+            attempt.wait(actions, "holdings", "waits for a quorum to hold the contributions", silent)
 
     def _exchange_deadline(self, view: RoundView, looked: float) -> float:
         """When to speak for what is here, though something is missing. Who came late, after a crash say, has some
@@ -334,11 +345,13 @@ class RoundMachine:
         self._attend(attempt, view, actions)
         self._push(attempt, view, actions)
         if view.survivors & self._without:
-            attempt.wait(actions, "a member is counted that the task does without; waits for the next attempt")
+            attempt.wait(
+                actions, "attempt", "a member is counted that the task does without; waits for the next attempt"
+            )
         elif attempt.statement is None and attempt.opened:
             rows = attempt.plan.rows(view.survivors)
             if len(rows) < attempt.plan.needed(len(rows)):
-                attempt.wait(actions, _too_few(len(rows), attempt.plan))
+                attempt.wait(actions, "attempt", _too_few(len(rows), attempt.plan))
             else:
                 self._reduce(attempt, view, rows, attempt.frozen_at, actions)
         if attempt.statement is not None:
@@ -361,7 +374,7 @@ class RoundMachine:
     def _attend(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         """Too late for this attempt: ask to be waited for in the next. Who failed does not: it would fail again."""
         missed = not view.committed >> self.me & 1
-        if self._willing and missed and not attempt.attended and attempt.failure is None:
+        if self._fit(view) and missed and not attempt.attended and attempt.failure is None:
             attempt.attended = True
             actions.append(Attend(attempt.key))
 
@@ -398,13 +411,17 @@ class RoundMachine:
         self._gather_sums(attempt, view, frozen_at, actions)
         left = attempt.plan.shards - len(attempt.sums)
         if missing:
-            attempt.wait(actions, f"waits for the contributions of {len(missing)} survivors")
+            reason = f"waits for the contributions of {len(missing)} survivors"
+            attempt.wait(actions, "contributions", reason, _bitmap(missing))
         elif masked:
-            attempt.wait(actions, f"waits for the mask seeds of {len(masked)} survivors, or for shares of them")
+            reason = f"waits for the mask seeds of {len(masked)} survivors, or for shares of them"
+            attempt.wait(actions, "seeds", reason, _bitmap(masked))
         elif left:
-            attempt.wait(actions, f"waits for the sums of {left} shards")
+            lacking = {m for s, h in enumerate(attempt.plan.holders) if s not in attempt.sums for m in h}
+            reason = f"waits for the sums of {left} shards"
+            attempt.wait(actions, "sums", reason, _bitmap(lacking - {self.me}))
         elif attempt.updating and attempt.failure is not None:
-            attempt.wait(actions, attempt.failure)
+            attempt.wait(actions, "failed", attempt.failure)
         elif not attempt.updating:
             attempt.updating = True
             inputs = {m: attempt.reveals[m] for m in survivors}
@@ -468,7 +485,16 @@ class RoundMachine:
                 attempt.once("final", actions, post, now=self._now, every=4 * self._timing.stagger)
                 return
         if attempt.statement is not None:
-            attempt.wait(actions, "waits for a quorum to sign the model")
+            signed = next((s for w, s in by_statement.items() if w == attempt.statement), {})
+            silent = self._silent(attempt, view, signed)
+            attempt.wait(actions, "signatures", "waits for a quorum to sign the model", silent)
+
+    def _silent(self, attempt: Attempt, view: RoundView, heard: Collection[int]) -> int:
+        """Bitmap of the members of whom nothing is heard, at a member that they all have told by now; else 0."""
+        order = members_of(view.members)
+        if not attempt.asked(order, view.round + view.attempt):
+            return 0
+        return view.members & ~_bitmap(heard) & ~(1 << self.me)
 
     # ---- healing ---------------------------------------------------------------------------------------------
 
@@ -488,6 +514,10 @@ class RoundMachine:
                 shards = tuple(s for s in attempt.shards if s not in attempt.held.get(m, set()))
                 actions.append(Pull(attempt.key, m, shards, attempt.sources(m, view.members)))
         return missing
+
+
+def _bitmap(members: Iterable[int]) -> int:
+    return sum(1 << m for m in members)
 
 
 def _too_few(rows: int, plan: Plan) -> str:
