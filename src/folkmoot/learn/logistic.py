@@ -16,6 +16,7 @@ from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, finit
 from folkmoot.privacy.budget import Training, trains_privately
 from folkmoot.privacy.dpsgd import PrivateSteps, clip_factors
 from folkmoot.task import Aggregate, Context, Contribution, Metric, Policy, State
+from folkmoot.task.data_schema import Columns
 
 __all__ = ["LogisticTask", "binary", "sigmoid"]
 
@@ -52,11 +53,11 @@ class LogisticTask(SupervisedTask):
         server: ServerOptimizer | None = None,
         policy: Policy | None = None,
         metrics: Mapping[str, Metric] | None = None,
+        columns: Columns | None = None,
     ) -> None:
         chosen: Mapping[str, Metric] = {"loss": ready.log_loss, "auc": ready.roc_auc, "accuracy": ready.accuracy}
-        super().__init__(
-            name=name, load=load, metrics=chosen if metrics is None else metrics, policy=policy, server=server
-        )
+        metrics = chosen if metrics is None else metrics
+        super().__init__(name=name, load=load, metrics=metrics, policy=policy, server=server, columns=columns)
         self.features, self.standardise = features, standardise
         self.learning_rate, self.local_epochs, self.batch_size = learning_rate, local_epochs, batch_size
         self.l2, self.prox_mu = l2, prox_mu

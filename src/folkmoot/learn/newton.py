@@ -12,6 +12,7 @@ from folkmoot.learn.standardise import standardised
 from folkmoot.learn.supervised import Array, Data, Loader, weight_of
 from folkmoot.privacy.budget import trains_privately
 from folkmoot.task import Aggregate, Context, Contribution, Metric, Policy, State
+from folkmoot.task.data_schema import Columns
 
 __all__ = ["NewtonTask", "solve"]
 
@@ -39,6 +40,7 @@ class NewtonTask(LogisticTask):
         l2: float = 1e-3,
         policy: Policy | None = None,
         metrics: Mapping[str, Metric] | None = None,
+        columns: Columns | None = None,
     ) -> None:
         if policy is not None and trains_privately(policy):
             raise TaskError(
@@ -48,7 +50,14 @@ class NewtonTask(LogisticTask):
         if not l2 > 0.0:
             raise ValueError(f"l2 is {l2}; Newton's method needs it above 0, where the data may be separable")
         super().__init__(
-            name=name, load=load, features=features, standardise=standardise, l2=l2, policy=policy, metrics=metrics
+            name=name,
+            load=load,
+            features=features,
+            standardise=standardise,
+            l2=l2,
+            policy=policy,
+            metrics=metrics,
+            columns=columns,
         )
 
     def init(self) -> State:

@@ -15,6 +15,7 @@ from folkmoot.learn.server import ServerOptimizer
 from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, finite, weight_of
 from folkmoot.privacy.budget import trains_privately
 from folkmoot.task import Context, Contribution, Metric, Policy, State
+from folkmoot.task.data_schema import Columns
 
 try:
     from sklearn.base import clone
@@ -57,8 +58,9 @@ class SklearnTask(SupervisedTask):
         server: ServerOptimizer | None = None,
         policy: Policy | None = None,
         seed: int = 0,
+        columns: Columns | None = None,
     ) -> None:
-        super().__init__(name=name, load=load, metrics=metrics or {}, policy=policy, server=server)
+        super().__init__(name=name, load=load, metrics=metrics or {}, policy=policy, server=server, columns=columns)
         kind = type(estimator).__name__
         if trains_privately(self.policy):
             raise TaskError(

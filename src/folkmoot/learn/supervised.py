@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from folkmoot.errors import DataError, FolkmootError, TaskError
 from folkmoot.learn.server import FedAvg, ServerOptimizer
 from folkmoot.task import Aggregate, Arrays, Context, Contribution, Metric, Policy, State
+from folkmoot.task.data_check import check_data, check_file
+from folkmoot.task.data_schema import Columns, declared
 
 __all__ = ["Array", "Data", "Loader", "SupervisedTask", "generator", "weight_of"]
 
@@ -23,6 +25,9 @@ Loader = Callable[[str], Data]
 
 class SupervisedTask(ABC):
     """A task on (features, labels) whose contribution is a mean of arrays over examples.
+
+    ``columns`` says what every member's data must have: names in order, a set of names in any order, or for each name
+    its type or its categories (``task.data_schema``). ``load`` is not run on data that has others.
 
     Subclasses say what a contribution is and how to predict. By default the arrays of a contribution are deltas
     (new minus old) of the state's parameters, and the server optimiser applies their weighted mean.
@@ -36,8 +41,10 @@ class SupervisedTask(ABC):
         metrics: Mapping[str, Metric],
         policy: Policy | None = None,
         server: ServerOptimizer | None = None,
+        columns: Columns | None = None,
     ) -> None:
         self.name = name
+        self.columns = columns
         self.policy = Policy() if policy is None else policy
         self.server: ServerOptimizer = FedAvg() if server is None else server
         self._load = load
@@ -73,14 +80,20 @@ class SupervisedTask(ABC):
     def load(self, path: str) -> Data:
         """(train, test), each (features, labels), from the user's ``load``, checked.
 
-        Raises ``DataError`` if the file is missing or no example is there, ``TaskError`` if ``load`` returns
-        something else than (train, test).
+        Raises ``DataError`` if the file is missing, no example is there or its columns are not the task's,
+        ``TaskError`` if ``load`` returns something else than (train, test).
         """
+        expected = declared(self)
         try:
+            if expected is not None:
+                check_file(expected, path)
             data = self._load(path)
         except OSError as error:
             raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}.") from None
-        return _checked(data, path)
+        checked = _checked(data, path)
+        if expected is not None:
+            check_data(expected, checked, path)
+        return checked
 
     def metrics(self) -> Mapping[str, Metric]:
         """The metrics by name."""

@@ -15,6 +15,7 @@ from folkmoot.learn.server import ServerOptimizer
 from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, finite, weight_of
 from folkmoot.privacy.budget import Training, trains_privately
 from folkmoot.task import Aggregate, Context, Contribution, Metric, Policy, State
+from folkmoot.task.data_schema import Columns
 
 try:
     import torch
@@ -67,8 +68,9 @@ class TorchTask(SupervisedTask):
         prox_mu: float = 0.0,
         predict: Callable[[Tensor], Tensor] | None = None,
         seed: int = 0,
+        columns: Columns | None = None,
     ) -> None:
-        super().__init__(name=name, load=load, metrics=metrics or {}, policy=policy, server=server)
+        super().__init__(name=name, load=load, metrics=metrics or {}, policy=policy, server=server, columns=columns)
         self._make_model, self._loss, self._make_optimizer = model, loss, optimizer
         self.batch_size, self.local_epochs, self.prox_mu, self.seed = batch_size, local_epochs, prox_mu, seed
         self._to_prediction = predict or _prediction_for(loss)

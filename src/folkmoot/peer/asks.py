@@ -9,6 +9,7 @@ import msgspec
 from folkmoot.digest import Hash
 from folkmoot.round.events import Row
 from folkmoot.round.layout import Layout
+from folkmoot.task.data_schema import DataSchema
 from folkmoot.task.policy import Policy
 
 __all__ = [
@@ -71,6 +72,8 @@ class Contribute(msgspec.Struct, frozen=True, tag="contribute"):
     """Size of the mask group; 0: no masks."""
     masks: tuple[tuple[int, bytes], ...] = ()
     """Sign and 16-byte seed of each mask to be added."""
+    version: str = ""
+    """Another one than before: the dataset at ``path`` is to be read anew."""
 
 
 class SumUp(msgspec.Struct, frozen=True, tag="sum"):
@@ -100,6 +103,8 @@ class Account(msgspec.Struct, frozen=True, tag="account"):
     path: str
     releases: int
     limit: float | None
+    version: str = ""
+    """As of ``Contribute``."""
 
 
 class Appraise(msgspec.Struct, frozen=True, tag="appraise"):
@@ -113,6 +118,8 @@ class Appraise(msgspec.Struct, frozen=True, tag="appraise"):
     """For each row its members' contributions, where each is one blob."""
     sums: tuple[Hash, ...] = ()
     """Else the sums of all shards, in order."""
+    version: str = ""
+    """As of ``Contribute``."""
 
 
 class Delivery(msgspec.Struct, frozen=True, tag="delivery"):
@@ -141,7 +148,12 @@ class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
 
 
 class Surveyed(msgspec.Struct, frozen=True, tag="surveyed"):
-    """The dataset is loaded."""
+    """The dataset is loaded, and as the task expects it."""
+
+    examples: int | None
+    """How many there are, to train on and held out; ``None`` where what ``load`` gave does not say."""
+    schema: DataSchema
+    """What the dataset looks like, as it could be pinned in the task's bundle."""
 
 
 class Made(msgspec.Struct, frozen=True, tag="made"):

@@ -65,6 +65,9 @@ from folkmoot.task import (
     state_bytes,
     task_error,
 )
+from folkmoot.task.data_check import check_data, check_file
+from folkmoot.task.data_schema import DataSchema, declared, schema_in, schema_of
+from folkmoot.task.examples import count_examples
 
 __all__ = ["main"]
 
@@ -106,6 +109,8 @@ class _Worker:
         self._store = store
         self._task: Watched | None = None
         self._states: OrderedDict[Hash, tuple[State, Layout]] = OrderedDict()
+        self._schema: DataSchema | None = None
+        """What the task expects of a dataset."""
         self._data: dict[str, tuple[object, Any]] = {}
         """For each path the dataset, and the mark of the file it was read from."""
         self._plain: tuple[tuple[Hash, str, object], Plain] | None = None
@@ -119,14 +124,16 @@ class _Worker:
         if isinstance(ask, Load):
             self._states.clear()
             self._data.clear()
-            self._task = Watched(load_task(self._store.get(ask.bundle)))
+            bundle = self._store.get(ask.bundle)
+            task = load_task(bundle)
+            self._task, self._schema = Watched(task), schema_in(bundle, task)
             settle()
             return Loaded(self.task.name, self.task.policy, unscored(self.task))
         if isinstance(ask, Prepare):
             return self._prepare(ask)
         if isinstance(ask, Survey):
-            self._dataset(ask.path)
-            return Surveyed()
+            data = self._dataset(ask.path)
+            return Surveyed(count_examples(data), schema_of(data, ask.path, declared(self.task)))
         if isinstance(ask, Contribute):
             return self._contribute(ask)
         if isinstance(ask, SumUp):
@@ -176,11 +183,14 @@ class _Worker:
         return Made(tuple(self._store.put(shard) for shard in shards), made.norm)
 
     def _contribution(self, ask: Contribute) -> Plain:
-        origin = (ask.state, ask.path, _mark(ask.path))
+        origin = (ask.state, ask.path, (ask.version, _mark(ask.path)))
         if self._plain is None or self._plain[0] != origin:
             state, layout = self._state(ask.state)
             context = Context(ask.round, ask.seed)
-            self._plain = (origin, make_contribution(self.task, state, self._dataset(ask.path), context, layout))
+            self._plain = (
+                origin,
+                make_contribution(self.task, state, self._dataset(ask.path, ask.version), context, layout),
+            )
         return self._plain[1]
 
     def _account(self, ask: Account) -> Accounted:
@@ -189,7 +199,7 @@ class _Worker:
         policy, training = self.task.policy, None
         if trains_privately(policy):
             batch, epochs = getattr(self.task, "batch_size", None), getattr(self.task, "local_epochs", 1)
-            training = Training(len(self._dataset(ask.path)[0][1]), batch, epochs)
+            training = Training(len(self._dataset(ask.path, ask.version)[0][1]), batch, epochs)
         allowed, limit = None, ask.limit
         if limit is not None:
             most = range(2 * policy.rounds)
@@ -205,13 +215,20 @@ class _Worker:
         else:
             pairs = zip(ask.blobs, ask.rows, strict=True)
             sums = [np.stack([sum_row(map(get, blobs), 0, layout, 1, row.group, row.masks) for blobs, row in pairs])]
-        return Appraised(tuple(effects(self.task, state, layout, sums, sizes, self._dataset(ask.path))))
+        return Appraised(tuple(effects(self.task, state, layout, sums, sizes, self._dataset(ask.path, ask.version))))
 
-    def _dataset(self, path: str) -> Any:
-        """The dataset at ``path``, read anew when the file has changed."""
-        mark = _mark(path)
+    def _dataset(self, path: str, version: str = "") -> Any:
+        """The dataset at ``path``, read anew when the file or its ``version`` has changed, and held against what the
+        task expects of it."""
+        mark = (version, _mark(path))
         if path not in self._data or self._data[path][0] != mark:
-            self._data[path] = (mark, self.task.load(path))
+            self._data.pop(path, None)  # before the next one is in memory too
+            if self._schema is not None:
+                check_file(self._schema, path)
+            data = self.task.load(path)
+            if self._schema is not None:
+                check_data(self._schema, data, path)
+            self._data[path] = (mark, data)
         return self._data[path][1]
 
     def _sum(self, ask: SumUp) -> Summed:
