@@ -33,7 +33,9 @@ SHOWN = 0.05
 def hosted(folder: Path) -> Iterator[tuple[LocalMoot, Peers]]:
     """A moot whose first member hosts the chain, its peers running."""
     first, *others = NAMES
-    home, ticket = found(folder / first, name="bench", seats=len(NAMES), member=first, bind="127.0.0.1:0")
+    home, ticket = found(
+        folder / first, name="bench", seats=len(NAMES), member=first, hosted=True, listen="127.0.0.1:0"
+    )
     homes = {first: home}
     with Peers(homes) as peers:
         _run(peers, first)

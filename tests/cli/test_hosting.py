@@ -30,6 +30,21 @@ def test_founding_says_that_the_peer_must_run(folkmoot: Folkmoot, tmp_path: Path
     assert both.code == 2
 
 
+def test_founding_and_joining_say_where_the_peer_listens_and_a_firewall_is_told_of(
+    folkmoot: Folkmoot, tmp_path: Path
+) -> None:
+    founded = folkmoot("new", "heart", "--ledger", tmp_path / "x", "--as", "ann", "--home", tmp_path / "ann", "--json")
+    made = json.loads(founded.out)
+    assert made["listen"] == "127.0.0.1:4100+"
+    joined = folkmoot("join", made["ticket"], "--as", "bob", "--home", tmp_path / "bob", "--listen", "0.0.0.0:4100")
+    assert "listens on UDP port 4100 of all addresses of this machine: let that through your firewall" in joined.out
+    also = folkmoot("new", "b", "--ledger", tmp_path / "y", "--as", "ann", "--home", tmp_path / "other")
+    assert "listens on UDP port 4100, or the next free one, of 127.0.0.1: only this machine reaches it" in also.out
+    wrong = folkmoot("join", made["ticket"], "--as", "cy", "--home", tmp_path / "cy", "--listen", "4100")
+    assert "'4100' is no address to listen on" in wrong.err
+    assert not (tmp_path / "cy" / "config.json").exists()
+
+
 def test_the_host_is_shown(folkmoot: Folkmoot, home: Path) -> None:
     shown = json.loads(folkmoot("host", "show", "--home", home, "--json").out)
     assert (shown["host"], shown["term"], shown["first"]) == ("ann", 0, 1)
@@ -55,9 +70,9 @@ def test_a_vote_names_a_member_and_can_be_taken_back(folkmoot: Folkmoot, home: P
 def test_who_cannot_reach_the_host_is_told_where_it_was_looked_for(
     folkmoot: Folkmoot, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from folkmoot.peer import visit
+    from folkmoot.peer import guest
 
-    monkeypatch.setattr(visit, "SECONDS", 0.5)
+    monkeypatch.setattr(guest, "SECONDS", 0.5)
     made = json.loads(folkmoot("new", "x", "--hosted", "--as", "ann", "--home", tmp_path / "other", "--json").out)
     joined = folkmoot("join", made["ticket"], "--as", "bob", "--home", tmp_path / "bob")
     assert joined.code == 1

@@ -215,7 +215,7 @@ def test_a_node_that_is_not_started_or_closed_says_so() -> None:
                 idle.addresses()
             await idle.close()
             with pytest.raises(NetworkError, match="cannot listen on"):
-                await idle.start(bind="203.0.113.1:1")
+                await idle.start("203.0.113.1:1")
             introduce([server])
             with pytest.raises(NetworkError, match="not among those"):
                 await server.request(os.urandom(32), Push(1), timeout=1)

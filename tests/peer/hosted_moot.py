@@ -113,7 +113,9 @@ def hosted(
     ``lie``, with the index of its victim, is what that host may begin to do.
     """
     first, *others = names
-    home, ticket = found(folder / first, name="test", seats=seats or len(names), member=first, bind="127.0.0.1:0")
+    home, ticket = found(
+        folder / first, name="test", seats=seats or len(names), member=first, hosted=True, listen="127.0.0.1:0"
+    )
     moot = HostedRig(LocalMoot(folder, {first: home}))
     moot.ticket, moot.sent = ticket, []
     try:

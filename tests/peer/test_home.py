@@ -8,6 +8,8 @@ import msgspec
 import pytest
 
 from folkmoot.errors import LocalError
+from folkmoot.network import Listening
+from folkmoot.peer.founding import listens
 from folkmoot.peer.home import Config, Home
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.status import Complaint, PeerStatus, TaskStatus, read_status, write_status
@@ -121,3 +123,30 @@ def test_a_malformed_status_is_an_error_in_words(tmp_path: Path) -> None:
     home.status_file.write_text('{"name": "cleveland"}')
     with pytest.raises(LocalError, match="malformed"):
         read_status(home)
+
+
+@pytest.mark.parametrize(
+    ("bind", "got", "fixed", "kept"),
+    [
+        ("127.0.0.1:4100+", "127.0.0.1:4103+", False, "127.0.0.1:4103+"),  # and may move again: nobody minds
+        ("127.0.0.1:4100+", "127.0.0.1:4103+", True, "127.0.0.1:4103"),  # who hosts a chain is looked for there
+        ("0.0.0.0:4100+", "0.0.0.0:4101+", False, "0.0.0.0:4101"),  # a firewall names it from now on
+        ("0.0.0.0:4100", "0.0.0.0:4100", False, "0.0.0.0:4100"),
+        ("127.0.0.1:0", "127.0.0.1:50123", False, "127.0.0.1:0"),  # who asked for another port each time gets that
+        ("127.0.0.1:0", "127.0.0.1:50123", True, "127.0.0.1:50123"),
+    ],
+)
+def test_a_peer_keeps_the_port_that_it_got(tmp_path: Path, bind: str, got: str, fixed: bool, kept: str) -> None:
+    home = Home.create(tmp_path, Config(name="anna", ledger="x", contract="0x" + "00" * 20, bind=bind))
+    home.settle(Listening.parse(got), fixed=fixed)
+    assert Home.open(tmp_path).config.bind == kept
+
+
+def test_a_peer_listens_where_its_moot_is_unless_told() -> None:
+    here, everywhere = "127.0.0.1:4100+", "0.0.0.0:4100+"
+    key = "ab" * 32
+    assert listens("/srv/ledger.sqlite") == here
+    assert listens("http://127.0.0.1:8545,http://localhost:8546") == here
+    assert listens("http://127.0.0.1:8545,https://node.example.org/key") == everywhere
+    assert listens(f"host:{key}@127.0.0.1:4100") == here
+    assert listens(f"host:{key}@127.0.0.1:4100,198.51.100.7:4100") == everywhere

@@ -10,7 +10,7 @@ import pytest
 import rig
 from hosted_moot import HostedRig, hosted
 
-from folkmoot.errors import ChainError, LedgerRefused, NetworkError
+from folkmoot.errors import ChainError, NetworkError
 from folkmoot.ledger import Phase
 from folkmoot.ledger.chainverify import verify_chain
 from folkmoot.network import Node
@@ -232,17 +232,6 @@ def test_a_member_that_lost_its_folder_gets_the_chain_back_with_its_keys_alone(t
             if path.is_file():
                 path.unlink()
         moot.run("bert")
-        moot.same_chain("anna", "bert")
-
-
-def test_a_command_says_to_start_the_peer_and_a_refusal_is_the_contract_s(tmp_path: Path) -> None:
-    with hosted(tmp_path / "moot", NAMES[:2], start=False) as moot:
-        with pytest.raises(ChainError, match="start it first: folkmoot run"):
-            moot.client("bert").describe(bytes(32), 1)
-        moot.run("bert")
-        with pytest.raises(LedgerRefused, match=r"no such task|no grant"):
-            moot.client("bert").revoke(7)
-        moot.client("bert").describe(bytes(32), 1)
         moot.same_chain("anna", "bert")
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, short, show_json, show_table
+from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, ListenOption, short, show_json, show_table
 
 if TYPE_CHECKING:
     from folkmoot.ledger.records import Member
@@ -21,7 +22,7 @@ _FIRST_STEPS = (
     ("folkmoot tasks", "see what there is to train"),
     ("folkmoot review TASK", "read the code that would run on your data, before you grant it"),
 )
-"""What a newcomer does after joining. The peer goes first: of a hosted chain, it alone reaches the host."""
+"""What a newcomer does after joining. Any other order works too."""
 
 NameOption = Annotated[str, typer.Option("--as", metavar="NAME", help="Your name in the moot, unique there.")]
 
@@ -35,9 +36,7 @@ def new(
         typer.Option(help="File of the embedded chain, or a node's URL.", show_default="HOME/ledger.sqlite"),
     ] = None,
     hosted: Annotated[bool, typer.Option("--hosted", help="Your running peer hosts the chain for the others.")] = False,
-    bind: Annotated[
-        str, typer.Option(metavar="IP:PORT", help="Where a host is to be reached; port 0 takes a free one.")
-    ] = "127.0.0.1:0",
+    listen: ListenOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -51,17 +50,24 @@ def new(
 
     if hosted and ledger is not None:
         raise typer.BadParameter("a hosted chain lies in your home; leave --ledger out")
-    where = bind if hosted else None
-    peer, ticket = found(home, name=name, seats=seats, member=as_, ledger=ledger, bind=where)
+    peer, ticket = found(home, name=name, seats=seats, member=as_, ledger=ledger, hosted=hosted, listen=listen)
     text = format_ticket(ticket)
     if json:
-        show_json({"contract": peer.config.contract, "ledger": peer.config.ledger, "ticket": text})
+        show_json(
+            {
+                "contract": peer.config.contract,
+                "ledger": peer.config.ledger,
+                "listen": peer.config.bind,
+                "ticket": text,
+            }
+        )
         return
     print(f"founded {name!r}: contract {peer.config.contract} on {peer.config.ledger}")
     print("Give this ticket to the others, in private; whoever holds it can take a seat:\n")
     print(text)
+    print(f"\n{_listening(peer.config.bind)}")
     if hosted:
-        print("\nYour peer must run before they can join: folkmoot run")
+        print("It must run before they can join: folkmoot run")
     print("\nThey run: folkmoot join TICKET --as NAME")
 
 
@@ -71,6 +77,7 @@ def join(
     ledger: Annotated[
         str | None, typer.Option(help="Where the ledger is for you, if not where the ticket says.")
     ] = None,
+    listen: ListenOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -78,14 +85,24 @@ def join(
     from folkmoot.ledger.records import number_of
     from folkmoot.peer.founding import join as join_moot
 
-    peer, index = join_moot(home, _ticket(ticket), member=as_, ledger=ledger)
+    def progress(blocks: int) -> None:
+        print(f"\r{blocks:,} blocks of the chain are here", end="", file=sys.stderr, flush=True)
+
+    told = progress if sys.stderr.isatty() else None
+    peer, index = join_moot(home, _ticket(ticket), member=as_, ledger=ledger, listen=listen, progress=told)
+    if told is not None:
+        print("\r\033[K", end="", file=sys.stderr, flush=True)
     if json:
-        show_json({"contract": peer.config.contract, "ledger": peer.config.ledger, "member": number_of(index)})
+        config = peer.config
+        show_json(
+            {"contract": config.contract, "ledger": config.ledger, "listen": config.bind, "member": number_of(index)},
+        )
         return
     moot = peer.moot()
     print(f"joined {moot.name()!r} as {as_!r}, its member {number_of(index)}")
     if awaited := moot.assembly.awaited():
         print(f"It continues another moot: {awaited} members of that can still come in by their own keys")
+    print(_listening(peer.config.bind))
     print("Next, in this order:")
     for command, what in _FIRST_STEPS:
         print(f"  {command:<24}{what}")
@@ -261,6 +278,17 @@ def restore(
 
 def _keys(member: Member, bound: bool) -> str:
     return ("bound" if bound else "NOT BOUND") + ("" if member.main == member.address else ", delegated")
+
+
+def _listening(bind: str) -> str:
+    """Where the peer will listen, for whoever has a firewall to open."""
+    where, _, port = bind.removesuffix("+").rpartition(":")
+    number = "a UDP port that changes at each start" if port == "0" else f"UDP port {port}"
+    number += ", or the next free one," if bind.endswith("+") else ""
+    if where.startswith("127.") or where == "[::1]":
+        return f"Your peer listens on {number} of {where}: only this machine reaches it (--listen IP:PORT for others)"
+    whose = "all addresses of this machine" if where in ("0.0.0.0", "[::]") else where
+    return f"Your peer listens on {number} of {whose}: let that through your firewall"
 
 
 def _ticket(text: str) -> Ticket:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, show_json, sparkline
+from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, ListenOption, show_json, sparkline
 
 if TYPE_CHECKING:
     from rich.console import Group, RenderableType
@@ -30,12 +30,16 @@ def run(
         bool,
         typer.Option("--no-sandbox", help="Run the code of others as you, with all you can read. Goes on record."),
     ] = False,
+    listen: ListenOption = None,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Run your peer until Ctrl-C: train what you granted, aggregate, store, answer the others."""
     from folkmoot.peer.home import Home
 
     peer = Home.open(home)
+    if listen is not None:
+        with peer.lock():
+            peer.listen(listen)
     if no_sandbox:
         from folkmoot.peer.sandbox import VARIABLE
 
@@ -102,7 +106,7 @@ def _headlines(home: Home, status: PeerStatus) -> Iterator[str]:
         traffic = f"{sent:.2f} MB sent, {received:.2f} MB received"
         yield f"{name}: {status.state}, process {status.pid}, {traffic}, {age:.1f} s ago"
     if status.addresses:
-        yield f"  listens on {', '.join(status.addresses)}"
+        yield f"  listens on UDP {', '.join(status.addresses)}"
     if status.sandbox == "none":
         yield "  the code of others runs without a sandbox here"
 

@@ -10,13 +10,24 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["DEFAULT_HOME", "HomeOption", "JsonOption", "short", "show_json", "show_table", "sparkline"]
+__all__ = ["DEFAULT_HOME", "HomeOption", "JsonOption", "ListenOption", "short", "show_json", "show_table", "sparkline"]
 
 HomeOption = Annotated[
     Path,
     typer.Option("--home", envvar="FOLKMOOT_HOME", help="The peer's folder.", file_okay=False, resolve_path=True),
 ]
 """The option that every command about one peer has."""
+
+ListenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--listen",
+        metavar="IP:PORT",
+        help="Where your peer listens, from now on (UDP); 0.0.0.0:4100 for all addresses of this machine.",
+        show_default=False,
+    ),
+]
+"""The option of the commands that fix where a peer listens."""
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 

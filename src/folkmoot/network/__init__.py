@@ -8,6 +8,7 @@ takes a blob from several holders at once, verified as it streams.
 from folkmoot.network.blobs import fetch, serve_blobs
 from folkmoot.network.exchange import Handler
 from folkmoot.network.limits import Limits
+from folkmoot.network.listening import Listening, PortTaken
 from folkmoot.network.messages import BlobMessage, Message, Refused
 from folkmoot.network.node import Node
 from folkmoot.network.peers import PeerCounters
@@ -18,10 +19,12 @@ __all__ = [
     "BodyReader",
     "Handler",
     "Limits",
+    "Listening",
     "Message",
     "Node",
     "PeerCounters",
     "PeerRefused",
+    "PortTaken",
     "Refused",
     "Reply",
     "fetch",

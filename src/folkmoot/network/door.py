@@ -34,7 +34,9 @@ GUESTS = Limits(
 MOST_GUESTS = 8
 """At once; further ones are turned away."""
 KNOCK_SECONDS = 5.0
-"""Until a guest must have asked something, at first and after each answer."""
+"""Until a guest must have asked something proper."""
+READING_SECONDS = 60.0
+"""Until it must have asked the next thing: on a busy machine it takes a while to check what it was given."""
 VISIT_SECONDS = 600.0
 LAST_WORD_SECONDS = 1.0
 _log = logging.getLogger(__name__)
@@ -74,8 +76,9 @@ class Door:
 
     async def _converse(self, guest: Peer, link: Link) -> None:
         loop = asyncio.get_running_loop()
+        patience = KNOCK_SECONDS
         while True:
-            async with asyncio.timeout(KNOCK_SECONDS):
+            async with asyncio.timeout(patience):
                 pair = await link.connection.accept_bi()
             if pause := guest.bucket.take(loop.time()):
                 await asyncio.sleep(pause)
@@ -88,6 +91,7 @@ class Door:
                     async with asyncio.timeout(LAST_WORD_SECONDS):  # that it may read why
                         await link.connection.closed()
                 return
+            patience = READING_SECONDS
 
 
 async def _dials_nobody(address: object) -> Connection:

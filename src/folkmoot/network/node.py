@@ -15,11 +15,8 @@ from iroh import (
     Connection,
     Endpoint,
     EndpointAddr,
-    EndpointOptions,
     Incoming,
     IrohError,
-    RelayMode,
-    preset_minimal,
 )
 
 from folkmoot.errors import NetworkError
@@ -27,6 +24,7 @@ from folkmoot.network._fast import quicken
 from folkmoot.network.door import GUEST_ALPN, Door
 from folkmoot.network.exchange import Handler, answer, ask
 from folkmoot.network.limits import Limits
+from folkmoot.network.listening import Listening, bind_endpoint
 from folkmoot.network.messages import Message, Refused
 from folkmoot.network.peers import LEAVING, NOT_ALLOWED, NOT_WANTED, Link, Peer, PeerCounters, Standing
 from folkmoot.network.streams import (
@@ -70,6 +68,7 @@ class Node:
         self._random = random or SystemRandom()
         self._codec = Codec(messages)
         self._endpoint: Endpoint | None = None
+        self._listening: Listening | None = None
         self._dials = GUEST_ALPN if guest else ALPN
         self._door: Door | None = None
         self._handler: Handler = _nobody_home
@@ -80,25 +79,17 @@ class Node:
 
     # Life
 
-    async def start(self, bind: str = "127.0.0.1:0", relays: Sequence[str] | None = None) -> None:
-        """Bind the UDP address and begin to accept. ``relays`` are URLs of relays to be reachable through.
+    async def start(self, listen: str = "127.0.0.1:0", relays: Sequence[str] | None = None) -> Listening:
+        """Listen there, as ``Listening`` writes it, and begin to accept; the address with the port that this node got.
+        ``relays`` are URLs of relays to be reachable through.
 
-        Raises ``NetworkError`` if the address cannot be bound or a relay's URL is malformed.
+        Raises ``NetworkError`` if it cannot listen there or a relay's URL is malformed.
         """
-        try:
-            mode = RelayMode.custom_from_urls(list(relays)) if relays else RelayMode.disabled()
-            self._endpoint = await Endpoint.bind(
-                EndpointOptions(
-                    preset=preset_minimal(),
-                    bind_addr=bind,
-                    secret_key=self._secret,
-                    alpns=[ALPN, GUEST_ALPN],
-                    relay_mode=mode,
-                )
-            )
-        except IrohError as error:
-            raise NetworkError(f"cannot listen on {bind}: {explain(error)}") from error
+        self._endpoint, self._listening = await bind_endpoint(
+            Listening.parse(listen), secret=self._secret, alpns=[ALPN, GUEST_ALPN], relays=relays or ()
+        )
         self._spawn(self._accept(self._endpoint))
+        return self._listening
 
     async def close(self) -> None:
         """Leave: tell connected peers, drop what is under way, free the address. Safe to call twice."""
@@ -114,12 +105,20 @@ class Node:
                 async with asyncio.timeout(CLOSE_SECONDS):
                     await endpoint.close()
 
+    @property
+    def listening(self) -> Listening:
+        """Where it listens. Raises ``NetworkError`` when it is not started."""
+        if self._listening is None:
+            raise NetworkError("this node is not started")
+        return self._listening
+
     def addresses(self) -> tuple[str, ...]:
         """Where others can dial this node: ``ip:port``, and the URL of its relay if it has one."""
         address = self._bound().addr()
         relay = address.relay_url()
         found = address.direct_addresses() or self._bound().bound_sockets()
-        return (*sorted(found), *((relay,) if relay else ()))
+        dialed = sorted(pair for pair in found if self.listening.tells(pair))
+        return (*dialed, *((relay,) if relay else ()))
 
     # Who
 

@@ -7,6 +7,7 @@ the body, and the end of the stream.
 from __future__ import annotations
 
 import asyncio
+import re
 import struct
 from collections.abc import Sequence
 from contextlib import suppress
@@ -204,10 +205,15 @@ def farewell(send: SendStream | None, receive: RecvStream | None) -> None:
     task.add_done_callback(_farewells.discard)
 
 
+_RUST_PLACE = re.compile(r" \(\S+\.rs:\d+:\d+\)")
+
+
 def explain(error: BaseException) -> str:
-    """An error's text; iroh's errors keep theirs on the other side of the bindings."""
+    """An error's text on one line; iroh's errors keep theirs on the other side of the bindings, with the places in its
+    sources, which tell a reader nothing."""
     if isinstance(error, IrohError):
-        return str(error.message())
+        causes = _RUST_PLACE.sub("", str(error.message())).replace("Caused by:", "").splitlines()
+        return ": ".join(cause.strip() for cause in causes if cause.strip())
     return str(error) or type(error).__name__
 
 

@@ -21,7 +21,7 @@ from folkmoot.errors import FolkmootError, LedgerRefused, LocalError, NetworkErr
 from folkmoot.ledger.hosted import HostedReplica
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import Member, Standing, TaskRecord
-from folkmoot.network import BlobMessage, BodyReader, Message, Node, Reply, serve_blobs
+from folkmoot.network import BlobMessage, BodyReader, Message, Node, PortTaken, Reply, serve_blobs
 from folkmoot.peer import governing
 from folkmoot.peer.backfill import FULL, ROOMY, Backfill, collect
 from folkmoot.peer.context import PeerContext, Told
@@ -185,14 +185,14 @@ class Daemon:
 
     async def _listen(self) -> None:
         """Go on the network; one that takes over from another in this process waits until that has left its port."""
+        listen, relays = self.home.config.bind, self.home.config.relays or None
         deadline = time.monotonic() + self._patience
-        while True:
-            try:
-                return await self._node.start(self.home.config.bind, self.home.config.relays or None)
-            except NetworkError:
-                if time.monotonic() >= deadline:
-                    raise
-                await asyncio.sleep(STATUS)
+        while time.monotonic() < deadline:
+            with contextlib.suppress(PortTaken):
+                await self._node.start(listen.removesuffix("+"), relays)
+                return
+            await asyncio.sleep(STATUS)
+        self.home.settle(await self._node.start(listen, relays))
 
     async def _again(self, step: Callable[[], Awaitable[float]]) -> None:
         """Take ``step`` for ever, each time after as many seconds as it says. What it raises is logged and shown, and

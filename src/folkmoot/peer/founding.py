@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -17,13 +18,14 @@ from folkmoot.ledger.hosting import HostUrl, is_hosted
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import JoinFields
 from folkmoot.ledger.statements import address_of
-from folkmoot.peer import governing, visit
-from folkmoot.peer.home import EVERYWHERE, Config, Home
+from folkmoot.network import Listening
+from folkmoot.peer import governing, guest, visit
+from folkmoot.peer.home import EVERYWHERE, HERE, Config, Home
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.outbox import open_copy
 from folkmoot.peer.ticket import Ticket
 
-__all__ = ["chain_at", "fields_of", "found", "join", "located", "vote"]
+__all__ = ["chain_at", "fields_of", "found", "join", "listens", "located", "vote"]
 
 
 def found(
@@ -33,27 +35,28 @@ def found(
     seats: int,
     member: str,
     ledger: str | None = None,
-    bind: str | None = None,
+    hosted: bool = False,
+    listen: str | None = None,
     identity: Identity | None = None,
 ) -> tuple[Home, Ticket]:
     """Found a moot called ``name`` as its member 0; the ticket admits the others until there are ``seats``.
 
     ``ledger`` is the file of an embedded chain, which is made if it is not there (``folder/ledger.sqlite`` unless
-    told), or the URL of a node, or several with commas between them. With ``bind``, an ``ip:port`` that the founder's
-    peer is to listen on, that peer hosts the chain for the others. Raises ``LocalError`` when ``folder`` belongs to a
-    moot already.
+    told), or the URL of a node, or several with commas between them. With ``hosted`` the founder's peer hosts the chain
+    for the others. ``listen`` is where that peer listens, ``IP:PORT``; loopback unless told, or all addresses where the
+    ledger is on another machine. Raises ``LocalError`` when ``folder`` belongs to a moot already.
     """
     home = _unbound(folder)
+    _check_listen(listen)
     keys = home.ensure_identity(identity)
-    if bind is None:
-        where = located(ledger or str(folder / "ledger.sqlite"))
-        chain = chain_at(where, create=True)
-        config = Config(name=member, ledger=where, contract="", chain_id=chain.id)
-    else:
-        where, bind = visit.hosting_url(keys, bind)
+    if hosted:
+        where, listen = visit.hosting_url(keys, listen or HERE)
         create_chain(folder / LEDGER, genesis_time=int(time.time()))
         chain = Chain(open_copy(folder, where, keys.endpoint))
-        config = Config(name=member, ledger=where, contract="", bind=bind, chain_id=chain.id)
+    else:
+        where = located(ledger or str(folder / "ledger.sqlite"))
+        chain = chain_at(where, create=True)
+    config = Config(name=member, ledger=where, contract="", bind=listen or listens(where), chain_id=chain.id)
     voucher = secrets.token_bytes(32)
     address = address_of(voucher)
     moot = Moot.deploy(chain, keys.account, name=name, seats=seats, voucher=address, founder=fields_of(keys, member))
@@ -62,17 +65,26 @@ def found(
 
 
 def join(
-    folder: Path, ticket: Ticket, *, member: str, ledger: str | None = None, identity: Identity | None = None
+    folder: Path,
+    ticket: Ticket,
+    *,
+    member: str,
+    ledger: str | None = None,
+    listen: str | None = None,
+    identity: Identity | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> tuple[Home, int]:
-    """Join the ticket's moot; the home and the new member's index.
+    """Join the ticket's moot; the home and the new member's index. ``ledger`` and ``listen`` as for ``found``;
+    ``progress`` is told how many blocks of a hosted chain have come.
 
     Who is a member already, and only lost the folder, gets it back: nothing is sent to the ledger then. Raises
     ``LocalError`` when ``folder`` belongs to another moot, ``LedgerRefused`` when the voucher is used up.
     """
     where, contract = located(ledger or ticket.ledger), "0x" + ticket.contract.hex()
     home = _unbound(folder, contract)
+    _check_listen(listen)
     keys = home.ensure_identity(identity)
-    with _reached(home, keys, where, contract, ticket.voucher) as chain:
+    with _reached(home, keys, where, ticket, progress) as chain:
         if ticket.chain_id not in (None, chain.id):
             raise ChainError(f"{where} is chain {chain.id}, and the ticket is for chain {ticket.chain_id}")
         moot = Moot(chain, contract, keys.account)
@@ -88,21 +100,31 @@ def join(
                 f"this identity is member {known.number} already, by the name {known.name!r}; use --as {known.name}"
             )
         if not home.config_file.exists():
-            config = Config(name=member, ledger=where, contract=moot.address, chain_id=moot.chain_id)
-            if is_hosted(where) and not HostUrl.parse(where).is_local:
-                config = msgspec.structs.replace(config, bind=EVERYWHERE)
-            home.write_config(config)
+            bind = listen or listens(where)
+            home.write_config(
+                Config(name=member, ledger=where, contract=moot.address, bind=bind, chain_id=moot.chain_id)
+            )
     return home, known.index
 
 
 @contextmanager
-def _reached(home: Home, keys: Identity, where: str, contract: str, voucher: bytes) -> Iterator[Chain]:
+def _reached(
+    home: Home, keys: Identity, where: str, ticket: Ticket, progress: Callable[[int], None] | None
+) -> Iterator[Chain]:
     """The chain, for one who is no member yet."""
     if not is_hosted(where):
         yield open_chain(where)
         return
+    visitor = guest.Visitor(
+        folder=home.path,
+        keys=keys,
+        contract="0x" + ticket.contract.hex(),
+        founder=HostUrl.parse(where),
+        voucher=ticket.voucher,
+        progress=progress or guest.quietly,
+    )
     # two endpoints of one key would get in each other's way
-    with home.lock(), visit.visiting(home.path, keys, where, contract, voucher) as copy:
+    with home.lock("visit"), visit.visiting(visitor) as copy:
         yield Chain(copy)
 
 
@@ -144,6 +166,21 @@ def _unbound(folder: Path, contract: str | None = None) -> Home:
     if home.config_file.exists() and (contract is None or home.config.contract.lower() != contract.lower()):
         raise LocalError(f"{folder} belongs to a moot already; choose another folder with --home")
     return home
+
+
+def _check_listen(listen: str | None) -> None:
+    if listen is not None:
+        Listening.parse(listen)
+
+
+def listens(ledger: str) -> str:
+    """Where a peer listens that was not told: on this machine alone if its ledger is there too, else everywhere."""
+    if is_hosted(ledger):
+        near = HostUrl.parse(ledger).is_local
+    else:
+        hosts = [urlsplit(url).hostname or "" for url in ledger.split(",") if "://" in url]
+        near = all(host == "localhost" or host == "::1" or host.startswith("127.") for host in hosts)
+    return HERE if near else EVERYWHERE
 
 
 def located(ledger: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -24,12 +25,21 @@ from folkmoot.peer.identity import Identity
 
 if TYPE_CHECKING:
     from folkmoot.ledger import Chain, Moot
+    from folkmoot.ledger.hosted import HostedReplica
+    from folkmoot.network import Listening
     from folkmoot.store import Store
 
-__all__ = ["EVERYWHERE", "WORKER_MEMORY", "Config", "Home"]
+__all__ = ["EVERYWHERE", "HERE", "PORT", "WORKER_MEMORY", "Config", "Home", "HomeTaken"]
 
-EVERYWHERE = "0.0.0.0:0"
-"""The address to listen on for who is to reach, and be reached from, other machines: a port that the system chooses."""
+PORT = 4100
+"""The UDP port of a peer that was told no other; further peers of one machine take the next free ones."""
+HERE = f"127.0.0.1:{PORT}+"
+"""Where a peer listens whose moot is on this machine alone."""
+EVERYWHERE = f"0.0.0.0:{PORT}+"
+"""Where a peer listens whose moot is on several machines: on all its addresses."""
+
+_VISIT_SECONDS = 60.0
+"""For so long a peer that starts waits for a command of its home to be done with the host."""
 
 WORKER_MEMORY = 16 << 30
 """Bytes of memory that the code of one task may take, unless ``config.json`` says otherwise."""
@@ -44,8 +54,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     hosted chain's first host."""
     contract: str
     """Address of the moot's contract, ``0x`` and 40 hex digits."""
-    bind: str = "127.0.0.1:0"
-    """Address and port that the peer listens on; port 0 lets the system choose."""
+    bind: str = HERE
+    """Address and UDP port that the peer listens on, ``IP:PORT``. A ``+`` behind it lets the next free port do. Port 0
+    lets the system choose another one at each start."""
     relays: tuple[str, ...] = ()
     """URLs of relays for peers behind firewalls; none by default."""
     blob_budget: Annotated[int, msgspec.Meta(ge=1 << 20)] = 10 << 30
@@ -63,6 +74,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The most that a unit of gas may cost, in gwei; above, transactions wait. Only for JSON-RPC endpoints."""
 
 
+class HomeTaken(LocalError):
+    """Another process has the folder."""
+
+
 class Home:
     """One peer's folder. Opening reads nothing; each part is read when asked for."""
 
@@ -76,6 +91,8 @@ class Home:
         self.status_file = path / "status.json"
         self.log_file = path / "log.jsonl"
         self.lock_file = path / "peer.lock"
+        self._caught_up = False
+        """Whether the copy of a hosted chain was brought up to date since this home was opened."""
 
     @classmethod
     def create(cls, path: Path, config: Config, identity: Identity | None = None) -> Home:
@@ -135,6 +152,23 @@ class Home:
         self._write(self.config_file, msgspec.json.format(msgspec.json.encode(config)))
         self.__dict__["config"] = config
 
+    def listen(self, where: str) -> None:
+        """Have the peer listen there from now on, ``IP:PORT``. Raises ``NetworkError`` for what is no address."""
+        from folkmoot.network import Listening
+
+        self.write_config(msgspec.structs.replace(self.config, bind=str(Listening.parse(where))))
+
+    def settle(self, where: Listening, *, fixed: bool = False) -> None:
+        """Remember the port that the peer got, so that it has the same one after a restart.
+
+        Firewalls and tickets name the port of a peer that others reach from elsewhere, or that is to stay, ``fixed``:
+        such a one moves no more. On loopback nobody minds.
+        """
+        stays = fixed or not where.is_local
+        settled = str(where.settled if stays else where)
+        if self.config.bind != settled and (fixed or not self.config.bind.endswith(":0")):
+            self.write_config(msgspec.structs.replace(self.config, bind=settled))
+
     def data(self) -> dict[int, str]:
         """Path on this machine of each of the member's datasets, by its id on the ledger."""
         try:
@@ -152,28 +186,31 @@ class Home:
         self._write(self.data_file, msgspec.json.format(msgspec.json.encode(known)))
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the folder for one running peer. Raises ``LocalError`` naming the process that has it.
+    def lock(self, role: Literal["peer", "visit"] = "peer") -> Iterator[None]:
+        """Hold the folder for one running peer, or for a command that visits the host of the chain in its stead. A peer
+        waits until a command is done. Raises ``HomeTaken`` naming the process that has the folder.
 
         The lock goes with the process, however it ends: a file left behind by a kill locks nothing.
         """
         descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.pread(descriptor, 20, 0).decode(errors="replace").strip() or "unknown"
-                raise LocalError(
-                    f"a peer already runs from {self.path} (process {holder}); stop it first, or use another --home"
-                ) from None
+            deadline = time.monotonic() + _VISIT_SECONDS
+            while not _locked(descriptor):
+                holder = os.pread(descriptor, 40, 0).decode(errors="replace").strip() or "unknown"
+                if role == "visit" or not holder.endswith("visit") or time.monotonic() > deadline:
+                    raise HomeTaken(
+                        f"a peer already runs from {self.path} (process {holder}); stop it first, or use another --home"
+                    )
+                time.sleep(0.05)
             os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            os.pwrite(descriptor, f"{os.getpid()}{' visit' * (role == 'visit')}".encode(), 0)
             yield
         finally:
             os.close(descriptor)
 
     def chain(self) -> Chain:
-        """The chain that the moot stands on. Of a hosted one, the copy in this folder."""
+        """The chain that the moot stands on. Of a hosted one, the copy in this folder, which is brought up to date the
+        first time if no peer runs here."""
         from folkmoot.ledger import Chain, open_chain
 
         if not self.hosted:
@@ -184,9 +221,20 @@ class Home:
                 confirmations=config.confirmations,
                 fee_cap=config.fee_cap,
             )
-        from folkmoot.peer.outbox import open_copy
+        from folkmoot.peer.outbox import Outbox, open_copy
 
-        return Chain(open_copy(self.path, self.config.ledger, self.identity.endpoint))
+        copy = open_copy(self.path, self.config.ledger, self.identity.endpoint, self._bring)
+        if not (self._caught_up or copy.hosting or Outbox(self.path).peer_runs()):
+            from folkmoot.peer.visit import catch_up
+
+            self._caught_up = True
+            catch_up(self, copy)
+        return Chain(copy)
+
+    def _bring(self, copy: HostedReplica, raw: bytes) -> bool:
+        from folkmoot.peer.visit import bring
+
+        return bring(self, copy, raw)
 
     @property
     def hosted(self) -> bool:
@@ -227,3 +275,11 @@ class Home:
             replace(path, data + b"\n", mode=0o600)
         except OSError as error:
             raise LocalError(f"cannot write {path}: {error.strerror}") from None
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 
-import msgspec
-
 from folkmoot.errors import IntegrityError, NetworkError, ProtocolError
 from folkmoot.ledger import statements
 from folkmoot.ledger.hosted import HostedReplica
-from folkmoot.ledger.hosting import HostUrl, knock_digest
+from folkmoot.ledger.hosting import knock_digest
 from folkmoot.ledger.transaction import RAW_LIMIT, decode
 from folkmoot.network import BodyReader, Message, Reply
 from folkmoot.peer.context import PeerContext
@@ -103,18 +101,10 @@ class Hosting:
         self._pages.wake()
         self._peer.settle(*HOST_COMPLAINTS)  # it was another
         self._watch.answered()  # it has its time to begin
-        if self._copy.hosting:
-            self._settle()
+        if self._copy.hosting:  # a host is looked for where it was last: it comes back there after a restart
+            self._peer.home.settle(self._peer.node.listening, fixed=True)
         if given_up:
             self._again()
-
-    def _settle(self) -> None:
-        """A host is looked for where it was last: it comes back there after a restart."""
-        config = self._peer.home.config
-        host, _, port = config.bind.rpartition(":")
-        ports = [address.rpartition(":")[2] for address in self._peer.node.addresses() if "://" not in address]
-        if port == "0" and ports:
-            self._peer.home.write_config(msgspec.structs.replace(config, bind=f"{host}:{ports[0]}"))
 
     # ---- following ---------------------------------------------------------------------------------------------
 
@@ -210,13 +200,16 @@ class Hosting:
             return self._this_chain()
         if guest not in self._guests:
             raise ProtocolError("a guest knocks first")
-        if not self._copy.hosting:
-            raise NetworkError(f"this peer does not host the chain; join with --ledger {self._url()}")
         if isinstance(message, GetAppointment):
-            return Hosted(self._copy.book.state.appointment)
+            return Hosted(self._copy.book.state.appointment, self._host_addresses())
+        if not self._copy.hosting:
+            raise NetworkError("this peer does not host the chain any more; knock again, and ask who does")
         if isinstance(message, GetBlocks):
             return self._pages.page(message.first, message.most)
         if isinstance(message, Submit):
+            member = next((m for m in self._peer.moot.members() if m.endpoint == guest and m.living), None)
+            if member is not None:  # its command, while its peer does not run
+                return await self._carrier.take(member.index, message, body)
             return await self._enter(guest, message, body)
         raise ProtocolError(f"{type(message).__name__} is not for guests")
 
@@ -235,12 +228,12 @@ class Hosting:
             raise ProtocolError("a guest submits its own entry and nothing else")
         return self._carrier.enter(message, raw)
 
-    def _url(self) -> str:
-        """Where the chain is hosted, as far as the ledger says."""
-        host = self._copy.book.host
-        member = self._peer.member_with(host)
-        known = () if member is None else self._peer.members[member].addresses
-        return str(HostUrl(host, known))
+    def _host_addresses(self) -> tuple[str, ...]:
+        """Where the host is, as far as the ledger says."""
+        if self._copy.hosting:
+            return self._peer.node.addresses()
+        member = self._peer.member_with(self._copy.book.host)
+        return () if member is None else self._peer.members[member].addresses
 
 
 def admits(peer: PeerContext, voucher: str) -> bool:

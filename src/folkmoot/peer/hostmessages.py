@@ -44,6 +44,7 @@ Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 48)]
 Time = Annotated[int, msgspec.Meta(ge=0, lt=1 << 48)]
 Length = Annotated[int, msgspec.Meta(ge=1, le=RAW_LIMIT)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=60)]
+_Address = Annotated[str, msgspec.Meta(max_length=256)]
 Endpoint = Annotated[bytes, msgspec.Meta(max_length=32)]
 
 
@@ -125,9 +126,11 @@ class GetAppointment(Message, frozen=True):
 
 
 class Hosted(Message, frozen=True):
-    """Who hosts by the word of more than half of the members; ``None``: the founder still does."""
+    """Who hosts by the word of more than half of the members; ``None``: the founder still does. A guest is told where
+    that is, too."""
 
     appointment: Appointment | None
+    addresses: Annotated[tuple[_Address, ...], msgspec.Meta(max_length=16)] = ()
 
 
 class Propose(Message, frozen=True):

@@ -13,7 +13,10 @@ from folkmoot.peer.home import Home
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.offering import add_dataset, count_records, propose
 
-__all__ = ["LocalMoot"]
+__all__ = ["ANYWHERE", "LocalMoot"]
+
+ANYWHERE = "127.0.0.1:0"
+"""A moot for the moment has no use for a port that stays the same."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,12 @@ class LocalMoot:
             seats=len(names),
             member=first,
             ledger=str(folder / "ledger.sqlite"),
+            listen=ANYWHERE,
             identity=keys[first],
         )
         homes = {first: home}
         for member in others:
-            homes[member], _ = join(folder / member, ticket, member=member, identity=keys[member])
+            homes[member], _ = join(folder / member, ticket, member=member, listen=ANYWHERE, identity=keys[member])
         return cls(folder, homes)
 
     def offer(self, task: Path, data: Mapping[str, Path], records: int | None = None) -> int:

@@ -1,7 +1,8 @@
 """Transactions that a command has signed and the running peer brings to the host: the folder ``outbox`` of a home.
 
 Two endpoints of one key would get in each other's way, so a command does not go on the network while the peer runs.
-It leaves a file, and finds the block in the copy of the chain that both read, or what the host said against it.
+It leaves a file, and finds the block in the copy of the chain that both read, or what the host said against it. While
+no peer runs it goes there itself (``folkmoot.peer.visit``).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -24,7 +25,10 @@ from folkmoot.ledger.hosting import HostUrl
 from folkmoot.ledger.transaction import RAW_LIMIT
 from folkmoot.peer.durable import replace
 
-__all__ = ["Outbox", "open_copy"]
+__all__ = ["Bring", "Outbox", "open_copy"]
+
+Bring = Callable[[HostedReplica, bytes], bool]
+"""Brings a transaction to the host where no peer runs; ``False`` where another process has the home just now."""
 
 CARRY_SECONDS = 60.0
 """How long a transaction may take to stand in a block before whoever sent it is told so."""
@@ -46,7 +50,9 @@ class _Refusal(msgspec.Struct, frozen=True):
 class Outbox:
     """The outbox in the folder of a home."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, bring: Bring | None = None) -> None:
+        """``bring`` is for a command whose peer does not run."""
+        self._bring = bring
         self.folder = home / "outbox"
         self._lock_file = home / "outbox.lock"
         self._seen = 0
@@ -54,9 +60,20 @@ class Outbox:
     # ---- a command's side --------------------------------------------------------------------------------------
 
     def carry(self, copy: HostedReplica, raw: bytes) -> None:
-        """Leave ``raw`` and wait until it stands in ``copy``. Raises as ``folkmoot.ledger.hosted.Carry`` does."""
-        if not self._peer_runs():
-            raise ChainError("only your running peer reaches the host of the chain; start it first: folkmoot run")
+        """See ``raw`` into a block of ``copy``: by way of the running peer, or without one directly. Raises as
+        ``folkmoot.ledger.hosted.Carry`` does."""
+        deadline = time.monotonic() + CARRY_SECONDS
+        while not self.peer_runs():
+            if self._bring is None:
+                raise ChainError("only a running peer reaches the host of the chain from here: folkmoot run")
+            if self._bring(copy, raw):
+                return
+            if time.monotonic() > deadline:
+                raise ChainError("another command of this home has been at the host for long; try again")
+            time.sleep(_RUNNING_POLL)
+        self._leave(copy, raw)
+
+    def _leave(self, copy: HostedReplica, raw: bytes) -> None:
         name = keccak(raw)
         file, answer = self._file(name, "raw"), self._file(name, "refused")
         self.folder.mkdir(exist_ok=True, mode=0o700)
@@ -87,11 +104,12 @@ class Outbox:
                 )
             if now >= look_again:
                 look_again = now + _RUNNING_POLL
-                if not self._peer_runs():
+                if not self.peer_runs():
                     raise ChainError("your peer stopped before the transaction was in a block: folkmoot run, and look")
             time.sleep(_POLL)
 
-    def _peer_runs(self) -> bool:
+    def peer_runs(self) -> bool:
+        """Whether a peer of this home is at work."""
         try:
             descriptor = os.open(self._lock_file, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
@@ -157,12 +175,12 @@ class Outbox:
         return self.folder / f"{name.hex()}.{ending}"
 
 
-def open_copy(home: Path, url: str, me: bytes) -> HostedReplica:
+def open_copy(home: Path, url: str, me: bytes, bring: Bring | None = None) -> HostedReplica:
     """The copy in this folder of the chain that was founded at ``url``, for the member whose endpoint is ``me``.
 
-    What it sends goes by way of the outbox. Raises ``ChainError`` where there is no copy yet.
+    What it sends goes by way of the outbox, or of ``bring``. Raises ``ChainError`` where there is no copy yet.
     """
-    outbox = Outbox(home)
+    outbox = Outbox(home, bring)
 
     def carry(raw: bytes) -> None:
         outbox.carry(copy, raw)
