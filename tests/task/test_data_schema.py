@@ -60,8 +60,8 @@ def test_a_column_too_few_or_too_many_or_of_another_name_is_named(tmp_path: Path
         ("age,thalach,cholesterol,num", "no column 'chol', which the task's data has; it has 'cholesterol'"),
         ("age,thalach,chol,num,ward", "column 'ward' is here and not in the task's data"),
     ):
+        row = ",".join("1" for _ in header.split(","))
         with pytest.raises(DataError, match=words):
-            row = ",".join("1" for _ in header.split(","))
             held_against(schema, written(tmp_path, "other.csv", f"{header}\n{row}\n"))
     with pytest.raises(DataError, match="does not begin with the names of its columns"):
         held_against(schema, written(tmp_path, "bare.csv", ROWS))
