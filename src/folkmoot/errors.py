@@ -5,9 +5,12 @@ mend (a file, a flag, a full disk); ``RemoteError`` is something another member,
 A message says what was wrong, where, and what to do.
 """
 
+import errno
+
 __all__ = [
     "ChainError",
     "DataError",
+    "DiskError",
     "FolkmootError",
     "IntegrityError",
     "JournalError",
@@ -19,7 +22,30 @@ __all__ = [
     "SandboxError",
     "StoreError",
     "TaskError",
+    "refusal_of",
 ]
+
+_FULL = "the disk is full; free some space, and repeat"
+_REFUSALS = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: "this user's share of the disk is used up; free some space, and repeat",
+    errno.EFBIG: "a file may not grow so large here; free some space or raise the limit (ulimit -f), and repeat",
+    errno.EROFS: "the file system can only be read; mount it for writing, and repeat",
+    errno.EACCES: "this user may not; give it the right to read and write there",
+    errno.EPERM: "this user may not; give it the right to read and write there",
+    errno.ENOENT: "there is no such file or folder",
+    errno.ENOTDIR: "a part of that path is a file where a folder is due",
+    errno.EMFILE: "this process has too many files open; raise the limit (ulimit -n)",
+    errno.EIO: "the disk gives errors; see the system's log",
+    "SQLITE_FULL": _FULL,
+    "SQLITE_BUSY": "another process holds it; is one stopped?",
+    "SQLITE_LOCKED": "another process holds it; is one stopped?",
+    "SQLITE_READONLY": "it can only be read; give this user the right to write it and its folder",
+    "SQLITE_CANTOPEN": "it cannot be opened; is there such a folder, and may this user write there?",
+    "SQLITE_IOERR": "the disk refuses; is it full, or does the system's log speak of errors?",
+    "SQLITE_CORRUPT": "its content is damaged",
+    "SQLITE_NOTADB": "its content is damaged",
+}
 
 
 class FolkmootError(Exception):
@@ -32,6 +58,15 @@ class LocalError(FolkmootError):
 
 class DataError(LocalError):
     """A dataset is missing or malformed; the message names file, line and column."""
+
+
+class DiskError(LocalError):
+    """The disk or the file system of this machine refuses to give or to take bytes."""
+
+    @classmethod
+    def of(cls, error: OSError, path: object = None) -> "DiskError":
+        """What an operating system refused, with the path and what to do."""
+        return cls(f"{path or error.filename or 'this machine'}: {refusal_of(error)}")
 
 
 class TaskError(LocalError):
@@ -75,3 +110,10 @@ class IntegrityError(RemoteError):
 
 class NetworkError(RemoteError):
     """A peer cannot be reached, or stopped answering."""
+
+
+def refusal_of(error: OSError | Exception) -> str:
+    """Why an operating system, or SQLite, refused, and what to do about it."""
+    name = str(getattr(error, "sqlite_errorname", ""))
+    known = getattr(error, "errno", None) if not name else "_".join(name.split("_")[:2])
+    return _REFUSALS.get(known) or str(getattr(error, "strerror", None) or error)

@@ -41,6 +41,24 @@ def test_a_log_on_a_full_disk_is_silent() -> None:
     log.write("late")
 
 
+def test_a_log_that_was_deleted_or_set_aside_is_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    log = Log(path)
+    log.write("one")
+    path.unlink()
+    log.write("two")
+    path.rename(tmp_path / "log.jsonl.of-yesterday")
+    log.write("three")
+    assert [msgspec.json.decode(line)["event"] for line in path.read_bytes().splitlines()] == ["three"]
+    path.unlink()
+    tmp_path.chmod(0o500)
+    log.write("nowhere to go, unless root asks")
+    tmp_path.chmod(0o700)
+    log.write("four")
+    log.close()
+    assert b"four" in path.read_bytes()
+
+
 def test_what_others_write_to_is_set_aside_too(tmp_path: Path) -> None:
     path = tmp_path / "worker.log"
     make_room(path, most=10)

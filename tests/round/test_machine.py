@@ -308,3 +308,76 @@ def test_no_model_is_made_that_counts_whom_a_task_does_without() -> None:
             actions += made.handle(ev.ShardHeld(KEY, member, 0))
         assert len(only(ev.Sum, actions)) == sums
         assert only(ev.PostRetry, made.handle(ev.Clock(NOW + 200)))
+
+
+def in_round(number: int, committed: Iterable[int] = (), *, closed: bool = False) -> RoundView:
+    """The commit phase of a round, with commits whose content nobody looks at here."""
+    who = sorted(committed)
+    at = replace(view(committed=()), round=number, committed=sum(1 << m for m in who), commits=(bytes(32),) * len(who))
+    return replace(at, closed_at=1001 if closed else 0, min_members=1)
+
+
+def attends(at: RoundMachine, number: int) -> bool:
+    """Whether the member asks, in a round that the others have closed, to be waited for in the next."""
+    at.handle(ev.LedgerSeen(in_round(number), NOW + number, True))
+    closed = in_round(number, (1, 2), closed=True)
+    return bool(only(ev.Attend, at.handle(ev.LedgerSeen(closed, NOW + number + 0.5, True))))
+
+
+def test_who_could_not_open_a_round_asks_to_be_waited_for_only_when_it_has_opened_one() -> None:
+    at = RoundMachine(0, seat_of, Policy())
+    assert not attends(at, 1)
+    at.handle(ev.Failed(Key(1, 1, 0), "the disk is full", "open"))
+    assert not attends(at, 2)
+    assert not attends(at, 3)
+    at.handle(ev.Opened(Key(1, 3, 0)))
+    assert attends(at, 4)
+
+
+def test_a_round_opened_too_late_shows_that_the_next_can_be_opened() -> None:
+    at = RoundMachine(0, seat_of, Policy())
+    assert not attends(at, 1)
+    at.handle(ev.LedgerSeen(in_round(2), NOW + 2, True))
+    at.handle(ev.Opened(Key(1, 1, 0)))
+    assert only(ev.Attend, at.handle(ev.LedgerSeen(in_round(2, (1, 2), closed=True), NOW + 3, True)))
+
+
+def test_who_failed_to_train_is_not_waited_for_in_any_later_round_until_it_has_trained() -> None:
+    at = RoundMachine(0, seat_of, Policy())
+    at.handle(ev.LedgerSeen(in_round(1), NOW, True))
+    at.handle(ev.Opened(Key(1, 1, 0)))
+    at.handle(ev.Failed(Key(1, 1, 0), "the task raised ValueError"))
+    for number in (2, 3, 4):
+        at.handle(ev.Opened(Key(1, number, 0)))
+        assert not attends(at, number)
+    at.handle(ev.Trained(Key(1, 4, 0), reveal(0)))
+    assert attends(at, 5)
+
+
+def test_who_was_overtaken_while_it_trained_has_not_failed() -> None:
+    at = RoundMachine(0, seat_of, Policy())
+    at.handle(ev.Opened(Key(1, 1, 0)))
+    at.handle(ev.Failed(Key(1, 1, 0), "the task raised ValueError"))
+    at.handle(ev.Overtaken(Key(1, 2, 0)))
+    assert attends(at, 3)
+
+
+def test_who_takes_longer_than_there_is_time_asks_ever_more_seldom() -> None:
+    at = RoundMachine(0, seat_of, Policy())
+    at.handle(ev.Opened(Key(1, 1, 0)))
+    asked = []
+    for number in range(1, 30):
+        if attends(at, number):
+            asked.append(number)
+            at.handle(ev.Failed(Key(1, number + 1, 0), "it took over 60.0 s", lasting=False))
+    assert asked == [1, 4, 9, 18]
+
+
+def test_a_wait_names_the_members_that_are_waited_for() -> None:
+    at = machine(view(committed=(1,)))
+    waits = only(ev.Wait, at.handle(ev.LedgerSeen(view(committed=(0, 1)), NOW + 1, True)))
+    assert [(wait.kind, wait.members) for wait in waits] == [("commits", 0b1100)]
+    waits = only(ev.Wait, at.handle(ev.LedgerSeen(view(committed=(0, 1, 3)), NOW + 2, True)))
+    assert [(wait.kind, wait.members) for wait in waits] == [("commits", 0b0100)]
+    waits = only(ev.Wait, at.handle(ev.LedgerSeen(view(committed=range(4)), NOW + 3, True)))
+    assert [(wait.kind, wait.members) for wait in waits] == [("contributions", 0b1111)]

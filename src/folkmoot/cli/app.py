@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from folkmoot.cli import audit, datasets, demo, governing, history, hosting, members, privacy, rewards, running, tasks
-from folkmoot.errors import FolkmootError
+from folkmoot.errors import DiskError, FolkmootError
 
 __all__ = ["app", "main"]
 
@@ -79,6 +79,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         # The reader of our output left (folkmoot log | head): not an error, and nothing left to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except OSError as error:
+        # What an operating system refuses is this machine's state, and no mistake of ours.
+        if debug:
+            raise
+        _complain(str(DiskError.of(error)))
     except Exception as error:
         if debug:
             raise

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from folkmoot.errors import ChainError, IntegrityError
+from folkmoot.errors import ChainError, IntegrityError, refusal_of
 from folkmoot.keccak import keccak
 
 __all__ = ["Block", "ChainFile", "Meta", "create_chain", "genesis_hash", "make_block", "write_genesis"]
@@ -264,11 +264,11 @@ def storage_errors(path: Path) -> Iterator[None]:
             raise ChainError(f"{path}: the disk is full; nothing was appended. Free space and send again") from error
         if "locked" in message or "busy" in message:
             raise ChainError(f"{path} was held by another process for {_BUSY_SECONDS} s; is one stopped?") from error
-        raise ChainError(f"{path} cannot be used as a ledger file: {message}") from error
+        raise ChainError(f"{path} cannot be used as a ledger file: {message}; {refusal_of(error)}") from error
     except OSError as error:
         if isinstance(error, FileExistsError):
             raise
-        raise ChainError(f"{path}: {error.strerror or error}") from error
+        raise ChainError(f"{path}: {refusal_of(error)}") from error
 
 
 def _release() -> int:

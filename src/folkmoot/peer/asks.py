@@ -199,6 +199,8 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
     message: str
     trace: str = ""
     """The traceback from the first line of the task's code on, where it is an error of that code."""
+    where: str = ""
+    """Its last place there: ``task.py, line 12``."""
 
 
 OfData = Survey | Contribute | Account | Appraise

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from folkmoot.errors import (
     ChainError,
     DataError,
+    DiskError,
     FolkmootError,
     JournalError,
     LedgerRefused,
@@ -29,6 +30,7 @@ SHOWN = 8
 _KINDS: tuple[tuple[type[BaseException], ErrorKind], ...] = (
     (JournalError, "journal"),
     (StoreError, "disk"),
+    (DiskError, "disk"),
     (DataError, "data"),
     (SandboxError, "sandbox"),
     (TaskError, "task"),

@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from folkmoot.digest import Hash
-from folkmoot.errors import FolkmootError, LedgerRefused, LocalError, NetworkError
+from folkmoot.errors import DiskError, FolkmootError, LedgerRefused, LocalError, NetworkError
 from folkmoot.ledger.hosted import HostedReplica
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import Member, Standing, TaskRecord
@@ -174,7 +174,7 @@ class Daemon:
             for loop in (*loops, *filter(None, [self._speaking])):
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(DiskError):
                 await self._report()
             await asyncio.gather(*(session.close() for session in self._sessions.values()), return_exceptions=True)
             await self._node.close()

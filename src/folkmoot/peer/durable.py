@@ -1,38 +1,65 @@
-"""Files that are whole or not there: written aside, forced to disk, then put in place in one step."""
+"""Files that are whole or not there: written aside, forced to disk, then put in place in one step.
+
+What the operating system refuses is a ``DiskError`` that names the path and the cure.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["replace", "write_once"]
+from folkmoot.errors import DiskError
+
+__all__ = ["folder_at", "refusals", "replace", "write_once"]
+
+
+@contextmanager
+def refusals(path: Path) -> Iterator[None]:
+    """Turn an ``OSError`` of the body about ``path`` into a ``DiskError``; but that a file exists is for the caller."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise DiskError.of(error, path) from error
+
+
+def folder_at(path: Path) -> Path:
+    """The folder at ``path``, made for its owner alone if it is not there. Raises ``DiskError``."""
+    with refusals(path):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
 
 
 def write_once(path: Path, data: bytes, *, mode: int = 0o644) -> None:
-    """Make a new file durably. Raises ``FileExistsError`` when there is one, other ``OSError`` on failure."""
-    aside = _write_aside(path, data, mode, durable=True)
-    try:
-        os.link(aside, path)  # unlike a rename, a link never replaces
-    finally:
-        aside.unlink()
-    _sync_folder(path.parent)
+    """Make a new file durably. Raises ``FileExistsError`` when there is one, ``DiskError`` on failure."""
+    with refusals(path):
+        aside = _write_aside(path, data, mode, durable=True)
+        try:
+            os.link(aside, path)  # unlike a rename, a link never replaces
+        finally:
+            aside.unlink()
+        _sync_folder(path.parent)
 
 
 def replace(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = True) -> None:
     """Put ``data`` in the place of a file's old content; readers see the old or the new, never a part.
 
     ``durable=False`` leaves out the wait for the disk, for a file that one process rewrites many times a second;
-    it always writes aside under the same name, so that kills leave no litter.
+    it always writes aside under the same name, so that kills leave no litter. Raises ``DiskError``.
     """
-    aside = _write_aside(path, data, mode, durable)
-    try:
-        os.replace(aside, path)
-    except OSError:
-        aside.unlink(missing_ok=True)
-        raise
-    if durable:
-        _sync_folder(path.parent)
+    with refusals(path):
+        aside = _write_aside(path, data, mode, durable)
+        try:
+            os.replace(aside, path)
+        except OSError:
+            aside.unlink(missing_ok=True)
+            raise
+        if durable:
+            _sync_folder(path.parent)
 
 
 def _write_aside(path: Path, data: bytes, mode: int, durable: bool) -> Path:

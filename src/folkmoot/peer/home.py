@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from folkmoot.errors import LocalError
-from folkmoot.peer.durable import replace
+from folkmoot.peer.durable import folder_at, refusals, replace
 from folkmoot.peer.identity import Identity
 
 if TYPE_CHECKING:
@@ -122,10 +122,7 @@ class Home:
 
     def ensure_identity(self, identity: Identity | None = None) -> Identity:
         """The identity in this folder; if there is none, ``identity`` or a new one is saved there."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        except OSError as error:
-            raise LocalError(f"cannot make the folder {self.path}: {error.strerror}") from None
+        folder_at(self.path)
         if not self.identity_file.exists():
             (identity or Identity.create()).save(self.identity_file)
         elif identity is not None and identity != self.identity:
@@ -192,7 +189,8 @@ class Home:
 
         The lock goes with the process, however it ends: a file left behind by a kill locks nothing.
         """
-        descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with refusals(self.lock_file):
+            descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             deadline = time.monotonic() + _VISIT_SECONDS
             while not _locked(descriptor):
@@ -271,10 +269,7 @@ class Home:
         return Store(self.blobs, budget=self.config.blob_budget)
 
     def _write(self, path: Path, data: bytes) -> None:
-        try:
-            replace(path, data + b"\n", mode=0o600)
-        except OSError as error:
-            raise LocalError(f"cannot write {path}: {error.strerror}") from None
+        replace(path, data + b"\n", mode=0o600)
 
 
 def _locked(descriptor: int) -> bool:

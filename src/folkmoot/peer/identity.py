@@ -113,15 +113,13 @@ class Identity:
     def save(self, path: Path) -> None:
         """Write the seed to a new file that only its owner can read, atomically and durably.
 
-        Raises ``LocalError`` when the file exists: overwriting an identity loses a member its keys.
+        Raises ``LocalError`` when the file exists: overwriting an identity loses a member its keys; and ``DiskError``.
         """
         file = _File(_FORMAT, self.seed.hex(), _checksum(self.seed))
         try:
             write_once(path, msgspec.json.format(msgspec.json.encode(file)) + b"\n", mode=0o600)
         except FileExistsError:
             raise LocalError(f"{path} exists and is not overwritten; move it away first if you are sure") from None
-        except OSError as error:
-            raise LocalError(f"cannot write the identity {path}: {error.strerror}") from None
 
     @cached_property
     def account(self) -> Signer:

@@ -13,7 +13,7 @@ from folkmoot.errors import DataError, LocalError
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import Dataset, Standing, TaskRecord, faults
 from folkmoot.peer import governing
-from folkmoot.peer.durable import replace
+from folkmoot.peer.durable import folder_at, replace
 from folkmoot.peer.home import Home
 from folkmoot.task.policy import Policy
 
@@ -52,7 +52,7 @@ def add_dataset(
         raise DataError(f"{path} does not exist; name the dataset's file or folder")
     card = msgspec.json.encode(Card(description=description, records=records, salt=secrets.token_hex(16)))
     folder = home.path / "cards"
-    folder.mkdir(exist_ok=True, mode=0o700)
+    folder_at(folder)
     digest = blob_hash(card)
     replace(folder / f"{digest.hex()}.json", card, mode=0o600)
     moot = home.moot()

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import msgspec
 
-from folkmoot.errors import ChainError, FolkmootError, LedgerRefused
+from folkmoot.errors import ChainError, DiskError, FolkmootError, LedgerRefused
 from folkmoot.keccak import keccak
 from folkmoot.ledger.evm import Reverted
 from folkmoot.ledger.hostbook import Hostbook
 from folkmoot.ledger.hosted import HostedReplica
 from folkmoot.ledger.hosting import HostUrl
 from folkmoot.ledger.transaction import RAW_LIMIT
-from folkmoot.peer.durable import replace
+from folkmoot.peer.durable import folder_at, refusals, replace
 
 __all__ = ["Bring", "Outbox", "open_copy"]
 
@@ -76,7 +76,7 @@ class Outbox:
     def _leave(self, copy: HostedReplica, raw: bytes) -> None:
         name = keccak(raw)
         file, answer = self._file(name, "raw"), self._file(name, "refused")
-        self.folder.mkdir(exist_ok=True, mode=0o700)
+        folder_at(self.folder)
         answer.unlink(missing_ok=True)
         replace(file, raw, mode=0o600, durable=False)
         try:
@@ -128,7 +128,8 @@ class Outbox:
     @contextmanager
     def attended(self) -> Iterator[None]:
         """Show commands that a peer runs. What was left long ago is dropped: who left it was told that it failed."""
-        descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with refusals(self._lock_file):
+            descriptor = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)  # the peer holds the home already: only a look can be in its way
             for left in self.folder.glob("*"):
@@ -168,7 +169,7 @@ class Outbox:
         """Tell whoever left ``raw`` why it is not taken."""
         if self.wanted(raw):
             refusal = _Refusal(str(error), isinstance(error, LedgerRefused), isinstance(error, Reverted))
-            with suppress(OSError):
+            with suppress(DiskError):
                 replace(self._file(keccak(raw), "refused"), msgspec.json.encode(refusal), durable=False)
 
     def _file(self, name: bytes, ending: str) -> Path:

@@ -269,10 +269,11 @@ def _serve(blobs: _Blobs, source: BinaryIO, sink: BinaryIO) -> None:
         try:
             answer = worker.answer(ask)
         except FolkmootError as error:
-            answer = Failure(type(error).__name__, str(error), author_traceback(error.__cause__ or error))
+            where = error.where if isinstance(error, TaskError) else ""
+            answer = Failure(type(error).__name__, str(error), author_traceback(error.__cause__ or error), where)
         except (Exception, SystemExit) as error:  # the task's own code may raise anything
             wrapped = task_error(f"failed in {worker.failed_in(ask)}", error)
-            answer = Failure(TaskError.__name__, str(wrapped), author_traceback(error))
+            answer = Failure(TaskError.__name__, str(wrapped), author_traceback(error), wrapped.where)
         if not isinstance(answer, Failure):
             for name, (manifest, data) in blobs.made.items():
                 _send(sink, Delivery(name, manifest.size, manifest.pack()))

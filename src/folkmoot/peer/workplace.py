@@ -352,13 +352,17 @@ async def _chunks(stream: asyncio.StreamReader, manifest: Manifest) -> AsyncIter
 
 
 def _as_error(failure: Failure) -> FolkmootError:
-    words = " ".join(failure.message.split())
-    message = "".join(letter if letter.isprintable() else "?" for letter in words[: 2 * _MESSAGE_LIMIT])
+    message = _printable(" ".join(failure.message.split())[: 2 * _MESSAGE_LIMIT])
     if len(message) > _MESSAGE_LIMIT:
         message = message[:_MESSAGE_LIMIT] + " ..."
     kind = getattr(errors, failure.kind, TaskError)
     error = kind(message) if isinstance(kind, type) and issubclass(kind, FolkmootError) else TaskError(message)
     if failure.trace:
-        lines = failure.trace[:_TRACE_LIMIT].splitlines()
-        error.add_note("\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines))
+        error.add_note("\n".join(map(_printable, failure.trace[:_TRACE_LIMIT].splitlines())))
+    if isinstance(error, TaskError):
+        error.where = _printable(failure.where[:_MESSAGE_LIMIT])
     return error
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from folkmoot.errors import StoreError
+from folkmoot.errors import StoreError, refusal_of
 
 __all__ = ["sync_directory", "translated", "write_at", "write_file"]
 
@@ -23,7 +23,7 @@ def translated(doing: str, path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise StoreError(f"disk full while {doing} {path}; free some space, nothing was changed") from error
-        raise StoreError(f"{doing} {path} failed: {error.strerror or error}") from error
+        raise StoreError(f"{doing} {path} failed: {refusal_of(error)}") from error
 
 
 def write_file(path: Path, data: bytes | bytearray | memoryview, *, durable: bool) -> None:

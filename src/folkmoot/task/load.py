@@ -96,7 +96,9 @@ def task_error(doing: str, error: BaseException) -> TaskError:
     what = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().rstrip(".")
     if not isinstance(error, FolkmootError):
         what = f"{type(error).__name__}: {what}" if what else type(error).__name__
-    return TaskError(f"The task {doing}{f' ({place})' if place else ''}: {what}.{_hint(error, importer)}")
+    wrapped = TaskError(f"The task {doing}{f' ({place})' if place else ''}: {what}.{_hint(error, importer)}")
+    wrapped.where = place
+    return wrapped
 
 
 @contextmanager
