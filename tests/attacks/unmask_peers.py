@@ -46,6 +46,9 @@ def frozen(key: Key, members: int, survivors: int, commits: Sequence[bytes] | No
         final_deadline=1100,
         min_members=3,
         exchange_seconds=30,
+        opened=1,
+        first_survivors=survivors,
+        shut=survivors != 0,
     )
 
 

@@ -4,6 +4,7 @@ reason. ``assembly_model`` has the rules of who decides."""
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -65,6 +66,9 @@ class Task:
     expected: frozenset[int] = frozenset()
     commits: dict[int, bytes] = field(default_factory=dict)
     survivors: frozenset[int] = frozenset()
+    first_survivors: frozenset[int] = frozenset()
+    shown: list[frozenset[int]] = field(default_factory=list)
+    """The survivor sets whose masks may have been opened in this round, sealed, in their order."""
     commit_deadline: int = 0
     closed_at: int = 0
     final_deadline: int = 0
@@ -90,7 +94,7 @@ class Task:
 
     def end(self, round: int) -> None:
         self.phase, self.round = DONE, round
-        self.commits, self.survivors = {}, frozenset()
+        self.commits, self.survivors, self.first_survivors = {}, frozenset(), frozenset()
 
 
 class Moot:
@@ -170,7 +174,7 @@ class Moot:
         elif (
             standing == ADOPTED and task.phase == COMMIT and (not task.closed(self.now) or task.members & self.removed)
         ):
-            self._open(task, task.round, task.attempt + 1, task.parent, task.expected | task.coming)
+            self._again(task, task.expected)
 
     def bound(self, sender: str, min_members: int, sealed: int) -> None:
         self.decided(sender)
@@ -282,8 +286,12 @@ class Moot:
             require(survivors != base, "all masks are open")
             require(len(survivors) >= 3, "too few would survive")
         elif len(survivors) < task.minimum:
-            self._open(task, round, attempt + 1, task.parent, set(task.commits) | task.coming)
+            self._again(task, task.commits.keys())
             return
+        if not shrinking:
+            task.first_survivors = survivors
+        if task.sealed:
+            task.shown.append(survivors)
         task.phase = FROZEN
         task.survivors = survivors
         task.final_deadline = self.now + task.terms[5] * 2 ** min(attempt, 6)
@@ -298,33 +306,30 @@ class Moot:
             task.phase, task.parent = DONE, model
         else:
             task.beacon = INPUTS
-            self._open(task, round + 1, 0, model, set(task.commits) | task.coming)
+            task.shown = []
+            self._open(task, round + 1, 0, model, task.commits.keys() | task.coming)
 
     def retry(self, sender: str, id: int, round: int, attempt: int) -> None:
         self.member(sender)
         task = self._attempt(id, round, attempt)
         if task.phase == FROZEN:
             require(self.now >= task.final_deadline, "before the deadline")
-            again = set(task.survivors)
-            if task.sealed:
-                task.coming = set()
+            self._again(task, task.survivors)
         else:
             require(task.phase == COMMIT, "not in this phase")
             require(self.now >= task.commit_deadline, "before the deadline")
             require(not task.closed(self.now), "commits are closed")
             outside = (task.grants.keys() & self.living) - task.members
             outside |= task.coming - task.expected if task.sealed else set()
-            require(bool(outside), "no one new could commit")
-            again = set(task.commits)
-        self._open(task, round, attempt + 1, task.parent, again | task.coming)
+            require(bool(outside) and not task.shown, "no one new could commit")
+            self._again(task, task.commits.keys())
 
     # ---- underneath
 
     def _attempt(self, id: int, round: int, attempt: int) -> Task:
-        known = 0 < id <= len(self.tasks)
-        where = (self.tasks[id - 1].round, self.tasks[id - 1].attempt) if known else (0, 0)
-        require(where == (round, attempt), "not this attempt")
-        return self.task(id)
+        task = self.task(id)
+        require((task.round, task.attempt) == (round, attempt), "not this attempt")
+        return task
 
     def _at(self, id: int, round: int, attempt: int, phase: int) -> Task:
         known = 0 < id <= len(self.tasks)
@@ -349,7 +354,14 @@ class Moot:
         if len(granting) >= task.terms[2]:
             self._open(task, 1, 0, task.genesis, granting)
 
-    def _open(self, task: Task, round: int, attempt: int, parent: bytes, expected: set[int] | frozenset[int]) -> None:
+    def _again(self, task: Task, expected: Set[int]) -> None:
+        awaited = expected | task.coming
+        if task.shown:
+            # nobody new, and nobody who was left out: who is in was in every set whose masks may have been opened
+            awaited = task.survivors if task.phase == FROZEN else task.expected
+        self._open(task, task.round, task.attempt + 1, task.parent, awaited)
+
+    def _open(self, task: Task, round: int, attempt: int, parent: bytes, expected: Set[int]) -> None:
         for member in (task.grants.keys() & self.living) - task.live(self.now, round):
             del task.grants[member]
             task.coming.discard(member)
@@ -357,7 +369,7 @@ class Moot:
         task.attempt = attempt
         task.commit_deadline = self.now + task.terms[3] * 2 ** min(attempt, 6)
         task.closed_at = task.final_deadline = 0
-        task.commits, task.survivors = {}, frozenset()
+        task.commits, task.survivors, task.first_survivors = {}, frozenset(), frozenset()
         if self.moved:
             task.end(round - 1)
             return

@@ -25,6 +25,7 @@ def test_a_member_delegates_its_daily_work_and_the_keys_of_before_are_worthless_
     member = world.ask("members", 1)[0]
     assert (member.account, member.main) == (account(FRESH), account(1))
     assert (member.endpoint, member.exchange, member.binding) == keys_of(FRESH)
+    assert member.since == world.event("Delegated")["since"] == world.chain.block
     with refused("signature is not the signer's"):
         world.call("commit_all", 0, *before)
     world.commit(task, 1)

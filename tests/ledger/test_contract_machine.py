@@ -7,6 +7,7 @@ these properties itself is checked after every step.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -329,7 +330,7 @@ class Calls(RuleBasedStateMachine):
                 bits(task.expected & task.grants.keys() & known.living),
                 *map(bits, (task.dealt, task.commits, task.survivors)),
                 *(task.commit_deadline, task.closed_at, task.final_deadline, task.minimum, task.terms[4]),
-                *(view.opened, task.standing),
+                *(view.opened, task.standing, bits(task.first_survivors), int(bool(task.shown))),
             )
             (kept,) = read(self.moot, "tasks", id)[:1]
             assert (kept.granted, kept.barred) == (bits(task.grants.keys() & known.living), bits(task.barred))
@@ -355,6 +356,9 @@ class Calls(RuleBasedStateMachine):
             assert task.commits.keys() <= task.members
             assert not task.sealed or task.commits.keys() <= task.expected
             assert not task.grants.keys() & task.barred
+            # no sum of a sealed round is over members that a sum before it was not over
+            assert all(later <= before for before, later in itertools.pairwise(task.shown))
+            assert task.phase != model.COMMIT or not task.shown or task.expected <= task.shown[-1]
 
 
 def apparent(digest: bytes, signature: bytes) -> str:

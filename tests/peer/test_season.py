@@ -30,7 +30,9 @@ WORDS = st.integers(-(1 << 46), 1 << 46)
 
 def final(round: int, survivors: int, signers: int = 0b1111, members: int = 0b1111, dealt: int = 0) -> Final:
     digest = round.to_bytes(32, "big")
-    return Final(1, round, 0, digest, digest, digest, digest, survivors, signers, (), members, dealt, 10 + round, 0)
+    return Final(
+        1, round, 0, digest, digest, digest, digest, survivors, signers, (), members, dealt, 10 + round, 0, survivors
+    )
 
 
 def pot(funded: int, released: int = 0, last: int = 0) -> Pot:

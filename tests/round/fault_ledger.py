@@ -89,7 +89,7 @@ class Ledger:
     def view(self) -> RoundView:
         """The round being made."""
         if self._seen is None or self._seen[0] != self.head:
-            view, _ = abi.decode_round_view(1, self._call(account_of(0), "round_view", 1, static=True))
+            view = abi.decode_round_view(1, self._call(account_of(0), "round_view", 1, static=True))
             key = Key(1, view.round, view.attempt)
             commits = tuple(self.commits[key, member] for member in members_of(view.committed))
             self._seen = self.head, dataclasses.replace(view, commits=commits)

@@ -51,6 +51,9 @@ def view(phase: Phase = Phase.COMMIT, committed: Iterable[int] = (), members: in
         final_deadline=1100 if phase is Phase.FROZEN else 0,
         min_members=2,
         exchange_seconds=30,
+        opened=1,
+        first_survivors=bits if phase is Phase.FROZEN else 0,
+        shut=False,
     )
 
 

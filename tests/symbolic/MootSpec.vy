@@ -132,7 +132,7 @@ def check_a_last_round_is_final_by_members_of_its_snapshot_each_with_its_own_sig
     )
     if not self._call(sender, self._finalise(task, round, attempt, hash, signers, signatures)):
         return
-    self._claim(stage & 255 == 2)
+    self._claim(stage & 3 == 2)
     self._claim((stage >> 8) & (2**32 - 1) == round and (stage >> 40) & (2**32 - 1) == attempt)
     self._claim(signers == 3 or signers == 5 or signers == 6)
     statement: bytes32 = keccak256(
@@ -192,7 +192,7 @@ def _claim_consent(task: uint256, absent: uint256):
     self._claim(self._load_map(TASKS, task, 3) & bit != 0)
     self._claim(self._load(REMOVED) & bit == 0)
     self._claim((terms >> 168) & 3 == 1)
-    self._claim(stage & 255 == 1)
+    self._claim(stage & 3 == 1)
     self._claim(self._load_map(ROUNDS, task, 2) & bit != 0)
     self._claim((terms >> 160) & 1 == 0 or self._load_map(ROUNDS, task, 3) & bit != 0)
     self._claim(absent & bit != 0 and self._load_map(ROUNDS, task, 4) == absent & ~bit)

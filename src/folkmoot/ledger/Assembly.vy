@@ -72,6 +72,7 @@ struct Member:
     exchange: bytes32
     binding: Bytes[64]
     addresses: String[512]
+    since: uint256
 
 
 struct Profile:
@@ -80,6 +81,7 @@ struct Profile:
     exchange: bytes32
     binding: Bytes[64]
     addresses: String[512]
+    since: uint256  # the block in which these keys were put in use; 0: since it joined
 
 
 struct Motion:
@@ -145,6 +147,7 @@ event Delegated:
     account: indexed(address)
     endpoint: bytes32
     exchange: bytes32
+    since: uint256
 
 
 event Moved:
@@ -325,7 +328,8 @@ def announce(addresses: String[512]):
 def delegate(account: address, endpoint: bytes32, exchange: bytes32, binding: Bytes[64], consent: Bytes[65]):
     """
     @notice Put another account and other keys in daily use, at once; those before count for nothing more. Only
-            the sender's main account can, and it may name itself.
+            the sender's main account can, and it may name itself. Masks of an attempt are made with the exchange keys
+            that stood before the block it opened in, so the sender sits out those that are under way.
     @param account Signs statements and transactions from now on, but grants, votes and delegates nothing.
     @param endpoint As in `join`, never another member's.
     @param exchange As in `join`, never another member's.
@@ -338,8 +342,9 @@ def delegate(account: address, endpoint: bytes32, exchange: bytes32, binding: By
         statement: bytes32 = keccak256(abi_encode(DELEGATION_TYPE, msg.sender))
         assert self._signer(statement, consent) == account, "the account has not agreed"
     self._put_keys(index, endpoint, exchange, binding)
+    self._profiles[index].since = block.number
     extcall Work(MOOT).use(index, account, msg.sender)
-    log Delegated(member=index, account=account, endpoint=endpoint, exchange=exchange)
+    log Delegated(member=index, account=account, endpoint=endpoint, exchange=exchange, since=block.number)
 
 
 @internal
@@ -559,7 +564,8 @@ def members(start: uint256) -> DynArray[Member, PAGE]:
     """
     @notice A page of members, in the order they joined, removed ones included.
     @param start Index of the first one wanted.
-    @return Up to 32 of them; the first has index `start`.
+    @return Up to 32 of them; the first has index `start`. `since` is the block, as `block.number` has it, in which the
+            member put its keys in use; 0 where they are those that it joined with.
     """
     count: uint256 = 0
     datasets: uint256 = 0
@@ -582,6 +588,7 @@ def members(start: uint256) -> DynArray[Member, PAGE]:
                 exchange=profile.exchange,
                 binding=profile.binding,
                 addresses=profile.addresses,
+                since=profile.since,
             )
         )
     return page

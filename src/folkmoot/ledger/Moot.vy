@@ -117,11 +117,15 @@ struct RoundView:
     exchange_seconds: uint256
     opened: uint256
     standing: uint256
+    first_survivors: uint256
+    shut: uint256
 
 
 # where a task's round stands, unpacked from one word
 struct Stage:
     phase: uint256
+    shut: uint256  # 1: an attempt at this round was sealed and frozen, so nobody new comes in until it is final
+    shrunk: uint256  # 1: this attempt goes on with fewer survivors than it was frozen with
     round: uint256
     attempt: uint256
     commit_deadline: uint256
@@ -150,7 +154,7 @@ struct TaskSlots:
     barred: uint256
 
 
-# stage, from the low end: phase 8 bits, round 32, attempt 32, then commit_deadline, closed_at,
+# stage, from the low end: phase 2 bits, shut 1, shrunk 1, from bit 8 round 32, attempt 32, then commit_deadline, closed_at,
 # final_deadline 48 each, the block it opened in 40; every attempt overwrites all slots, so a round costs no
 # new storage
 struct RoundSlots:
@@ -161,6 +165,7 @@ struct RoundSlots:
     absent: uint256  # all bits but those of whom has committed
     fallen: uint256  # all bits but those of survivors
     stage: uint256
+    first: uint256  # once it was shrunk: the survivors that this attempt was frozen with
 
 
 ASSEMBLY: immutable(address)
@@ -280,6 +285,7 @@ event Finalised:
     survivors: uint256
     members: uint256
     dealt: uint256
+    first_survivors: uint256
     signers: uint256
     time: uint256
     signatures: Bytes[MAX_SIGNATURES]
@@ -377,6 +383,7 @@ def steer(task: uint256, standing: uint256):
     log Steered(task=task, standing=standing)
     if standing == STOPPED:
         stage.phase = DONE
+        stage.shrunk = 0
         stage.round = max(stage.round, 1) - 1
         self._put_stage(task, stage)
         # what was committed belongs to no round any more
@@ -475,19 +482,15 @@ def propose(bundle: bytes32, genesis: bytes32, terms: Terms) -> uint256:
     proposer: uint256 = self._sender()
     assert bundle != empty(bytes32) and genesis != empty(bytes32), "hash is empty"
     assert 0 < terms.rounds and terms.rounds <= MAX_ROUNDS, "rounds out of bounds"
-    assert 0 < terms.min_members and terms.min_members <= MAX_MEMBERS, "min_members out of bounds"
     assert (
-        terms.min_members <= terms.start_members and terms.start_members <= MAX_MEMBERS
-    ), "start_members out of bounds"
-    assert 0 < terms.train_seconds and terms.train_seconds <= MAX_SECONDS, "train_seconds out of bounds"
-    assert (
-        0 < terms.exchange_seconds and terms.exchange_seconds <= MAX_SECONDS
-    ), "exchange_seconds out of bounds"
+        0 < terms.min_members and terms.min_members <= terms.start_members and terms.start_members <= MAX_MEMBERS
+    ), "members out of bounds"
+    for seconds: uint256 in [terms.train_seconds, terms.exchange_seconds, terms.final_seconds]:
+        assert 0 < seconds and seconds <= MAX_SECONDS, "seconds out of bounds"
     assert terms.sealed <= 1, "sealed is 0 or 1"
     assert terms.min_members >= self._floor & 65_535, "fewer members than the moot allows"
     assert terms.sealed >= self._floor >> 16, "the moot allows sealed tasks only"
     assert self._roll < MOVED, "the moot has moved"
-    assert 0 < terms.final_seconds and terms.final_seconds <= MAX_SECONDS, "final_seconds out of bounds"
     task: uint256 = self._task_count + 1
     self._task_count = task
     self._tasks[task].bundle = bundle
@@ -553,7 +556,7 @@ def _start(task: uint256, terms: Terms):
     granted: uint256 = self._tasks[task].granted & self._living()
     granted &= ~self._lapsed(task, granted, 1)
     if self._count(granted) >= terms.start_members:
-        self._open(task, 1, 0, self._tasks[task].genesis, granted, terms)
+        self._open(task, 1, 0, self._tasks[task].genesis, granted, terms, 0)
 
 
 @external
@@ -699,7 +702,7 @@ def commit_all(
 def _commit(
     task: uint256, round: uint256, attempt: uint256, members: uint256, hashes: DynArray[bytes32, MAX_MEMBERS]
 ):
-    stage: Stage = self._stage_at(task, round, attempt, COMMIT)
+    stage: Stage = self._stage_at(task, round, attempt, 1 << COMMIT)
     terms: Terms = self._terms(task)
     absent: uint256 = self._rounds[task].absent
     assert self._standing(task) == ADOPTED, "task is paused"
@@ -738,11 +741,9 @@ def freeze(
            whose masks it can take off.
     @param signatures For each voter, ascending, 65 bytes r, s, v: EIP-712 `Holding`, or `Opening`.
     """
-    stage: Stage = self._stage(task)
-    assert stage.round == round and stage.attempt == attempt, "not this attempt"
     terms: Terms = self._terms(task)
-    shrinking: bool = stage.phase == FROZEN and terms.sealed == 1
-    assert stage.phase == COMMIT or shrinking, "not in this phase"
+    stage: Stage = self._stage_at(task, round, attempt, (1 << COMMIT) | (terms.sealed << FROZEN))
+    shrinking: bool = stage.phase == FROZEN
     assert shrinking or self._is_closed(task, stage, terms), "commits are open"
     members: uint256 = self._rounds[task].members
     base: uint256 = ~self._rounds[task].absent
@@ -767,10 +768,14 @@ def freeze(
         assert survivors != base, "all masks are open"
         # the fewest whose sum is a secret; whether they are enough for its policy each signer has judged
         assert self._count(survivors) >= 3, "too few would survive"
+        if stage.shrunk == 0:
+            stage.shrunk = 1
+            self._rounds[task].first = base
     elif self._count(survivors) < terms.min_members:
         self._again(task, stage, base, terms)
         return
     stage.phase = FROZEN
+    stage.shut = terms.sealed
     stage.final_deadline = block.timestamp + (terms.final_seconds << min(attempt, MAX_DOUBLINGS))
     self._rounds[task].fallen = ~survivors
     self._put_stage(task, stage)
@@ -798,7 +803,7 @@ def finalise(
     @param signers Bitmap of those who sign: a quorum of the snapshot.
     @param signatures For each signer, ascending, 65 bytes r, s, v: EIP-712 `Model`.
     """
-    stage: Stage = self._stage_at(task, round, attempt, FROZEN)
+    stage: Stage = self._stage_at(task, round, attempt, 1 << FROZEN)
     terms: Terms = self._terms(task)
     parent: bytes32 = self._rounds[task].parent
     members: uint256 = self._rounds[task].members
@@ -828,6 +833,7 @@ def finalise(
         survivors=survivors,
         members=members,
         dealt=self._dealt(terms, self._rounds[task].expected),
+        first_survivors=self._first_survivors(task, stage),
         signers=signers,
         time=block.timestamp,
         signatures=signatures,
@@ -840,7 +846,7 @@ def finalise(
         # it names what opens the commits: fixed before anyone's was shown, so no single member could choose it
         self._rounds[task].beacon = inputs
         coming: uint256 = self._tasks[task].coming
-        self._open(task, round + 1, 0, model, ~self._rounds[task].absent | coming, terms)
+        self._open(task, round + 1, 0, model, ~self._rounds[task].absent | coming, terms, 0)
 
 
 @external
@@ -854,29 +860,24 @@ def retry(task: uint256, round: uint256, attempt: uint256):
     @param attempt The attempt to give up.
     """
     self._sender()
-    stage: Stage = self._stage(task)
-    assert stage.round == round and stage.attempt == attempt, "not this attempt"
     terms: Terms = self._terms(task)
+    stage: Stage = self._stage_at(task, round, attempt, (1 << COMMIT) | (1 << FROZEN))
+    deadline: uint256 = stage.final_deadline if stage.phase == FROZEN else stage.commit_deadline
+    assert block.timestamp >= deadline, "before the deadline"
     if stage.phase == FROZEN:
-        assert block.timestamp >= stage.final_deadline, "before the deadline"
-        if terms.sealed == 1:
-            # nobody new: what they send beside the same contributions could be told from two sums
-            self._tasks[task].coming = 0
         self._again(task, stage, ~self._rounds[task].fallen, terms)
     else:
-        assert stage.phase == COMMIT, "not in this phase"
-        assert block.timestamp >= stage.commit_deadline, "before the deadline"
         assert not self._is_closed(task, stage, terms), "commits are closed"
         outside: uint256 = self._tasks[task].granted & self._living() & ~self._rounds[task].members
         if terms.sealed == 1:
             outside |= self._tasks[task].coming & ~self._rounds[task].expected
-        assert outside != 0, "no one new could commit"
+        assert outside != 0 and stage.shut == 0, "no one new could commit"
         self._again(task, stage, ~self._rounds[task].absent, terms)
 
 
 @internal
 def _open(
-    task: uint256, round: uint256, attempt: uint256, parent: bytes32, expected: uint256, terms: Terms
+    task: uint256, round: uint256, attempt: uint256, parent: bytes32, expected: uint256, terms: Terms, shut: uint256
 ):
     members: uint256 = self._living()
     lapsed: uint256 = self._lapsed(task, members, round)
@@ -889,6 +890,8 @@ def _open(
     awaited: uint256 = expected & self._tasks[task].granted & members
     stage: Stage = Stage(
         phase=COMMIT,
+        shut=shut,
+        shrunk=0,
         round=round,
         attempt=attempt,
         commit_deadline=block.timestamp + (terms.train_seconds << min(attempt, MAX_DOUBLINGS)),
@@ -914,13 +917,18 @@ def _open(
 @internal
 def _again(task: uint256, stage: Stage, expected: uint256, terms: Terms):
     log Retried(task=task, round=stage.round, attempt=stage.attempt + 1)
+    awaited: uint256 = expected | self._tasks[task].coming
+    if stage.shut == 1:
+        # nobody new: what they send beside the same contributions could be told from two sums
+        awaited = expected if stage.phase == FROZEN else self._rounds[task].expected
     self._open(
         task,
         stage.round,
         stage.attempt + 1,
         self._rounds[task].parent,
-        expected | self._tasks[task].coming,
+        awaited,
         terms,
+        stage.shut,
     )
 
 
@@ -1102,7 +1110,9 @@ def _standing(task: uint256) -> uint256:
 def _stage(task: uint256) -> Stage:
     word: uint256 = self._rounds[task].stage
     return Stage(
-        phase=word & 255,
+        phase=word & 3,
+        shut=(word >> 2) & 1,
+        shrunk=(word >> 3) & 1,
         round=(word >> 8) & (2**32 - 1),
         attempt=(word >> 40) & (2**32 - 1),
         commit_deadline=(word >> 72) & (2**48 - 1),
@@ -1114,11 +1124,18 @@ def _stage(task: uint256) -> Stage:
 
 @internal
 @view
-def _stage_at(task: uint256, round: uint256, attempt: uint256, phase: uint256) -> Stage:
+def _stage_at(task: uint256, round: uint256, attempt: uint256, phases: uint256) -> Stage:
+    # `phases` is a bitmap of those it may be in
     stage: Stage = self._stage(task)
     assert stage.round == round and stage.attempt == attempt, "not this attempt"
-    assert stage.phase == phase, "not in this phase"
+    assert (phases >> stage.phase) & 1 == 1, "not in this phase"
     return stage
+
+
+@internal
+@view
+def _first_survivors(task: uint256, stage: Stage) -> uint256:
+    return self._rounds[task].first if stage.shrunk == 1 else ~self._rounds[task].fallen
 
 
 @internal
@@ -1131,6 +1148,8 @@ def _dealt(terms: Terms, expected: uint256) -> uint256:
 def _put_stage(task: uint256, stage: Stage):
     self._rounds[task].stage = (
         stage.phase
+        | (stage.shut << 2)
+        | (stage.shrunk << 3)
         | (stage.round << 8)
         | (stage.attempt << 40)
         | (stage.commit_deadline << 72)
@@ -1297,7 +1316,9 @@ def round_view(task: uint256) -> RoundView:
     @notice Everything about the round being made, in one read.
     @param task The task.
     @return The fields of `folkmoot.ledger.records.RoundView`, without task and commits. `expected` leaves out
-            members who are gone or have withdrawn their grant; `dealt` is whom a sealed attempt was opened to, whatever they did since.
+            members who are gone or have withdrawn their grant; `dealt` is whom a sealed attempt was opened to, whatever they did since;
+            `first_survivors` are those that the attempt was frozen with, of whom `survivors` may have fewer by now;
+            `shut` is 1 once an attempt at a round was sealed and frozen: until it is final nobody new comes in.
     """
     terms: Terms = self._terms(task)
     stage: Stage = self._stage(task)
@@ -1320,4 +1341,6 @@ def round_view(task: uint256) -> RoundView:
         exchange_seconds=terms.exchange_seconds,
         opened=stage.opened,
         standing=self._standing(task),
+        first_survivors=0 if stage.opened == 0 else self._first_survivors(task, stage),
+        shut=stage.shut,
     )

@@ -59,9 +59,9 @@ _DATASET = "(uint256,bytes32,bytes32,bytes32,uint256)[]"
 _TERMS = "(uint256,uint256,uint256,uint256,uint256,uint256,uint256)"
 _TASK = f"(uint256,uint256,bytes32,bytes32,{_TERMS},uint256,uint256,uint256)[]"
 _COMMITTED = ["uint256", "uint256", "bytes32[]"]
-_FINAL = ["uint256", *["bytes32"] * 4, *["uint256"] * 5, "bytes"]
+_FINAL = ["uint256", *["bytes32"] * 4, *["uint256"] * 6, "bytes"]
 _EXPELLED = ["bytes32", "uint256", "bytes"]
-_VIEW_WORDS = 17
+_VIEW_WORDS = 19
 
 
 def decode_datasets(start: int, data: bytes) -> tuple[Dataset, ...]:
@@ -91,15 +91,15 @@ def _task(row: Sequence[Any]) -> TaskRecord:
     return TaskRecord(id, proposer, bundle, genesis, *numbers, bool(sealed), granted, barred, Standing(standing))
 
 
-def decode_round_view(task: int, data: bytes) -> tuple[RoundView, int]:
-    """The answer of ``round_view(task)``, without the commits, and the block since which they are found in events.
+def decode_round_view(task: int, data: bytes) -> RoundView:
+    """The answer of ``round_view(task)``, without the commits: these are in events.
 
     Read by hand: peers ask this many times a second, and words at fixed places need no general decoder.
     """
     head = words(data, _VIEW_WORDS)
     if len(data) != 32 * _VIEW_WORDS or head[2] > Phase.DONE or head[16] > Standing.STOPPED:
         raise not_a_moot(len(data))
-    view = RoundView(
+    return RoundView(
         task=task,
         round=head[0],
         attempt=head[1],
@@ -117,16 +117,18 @@ def decode_round_view(task: int, data: bytes) -> tuple[RoundView, int]:
         final_deadline=head[12],
         min_members=head[13],
         exchange_seconds=head[14],
+        opened=head[15],
+        first_survivors=head[17],
+        shut=bool(head[18]),
         paused=head[16] == Standing.PAUSED,
     )
-    return view, head[15]
 
 
 def decode_final(topics: Sequence[bytes], data: bytes, block: int) -> Final:
     """A ``Finalised`` event."""
     task, round = (int.from_bytes(topic, "big") for topic in topics[1:3])
     row = answer(_FINAL, data)
-    attempt, parent, inputs, aggregate, model, survivors, members, dealt, signers, time, signatures = row
+    attempt, parent, inputs, aggregate, model, survivors, members, dealt, first, signers, time, signatures = row
     return Final(
         task=task,
         round=round,
@@ -140,6 +142,7 @@ def decode_final(topics: Sequence[bytes], data: bytes, block: int) -> Final:
         signatures=tuple(signatures[at : at + 65] for at in range(0, len(signatures), 65)),
         members=members,
         dealt=dealt,
+        first_survivors=first,
         block=block,
         time=time,
     )

@@ -24,7 +24,7 @@ __all__ = ["ASSEMBLY", "Assembly", "Founding", "elders_hash", "join_arguments"]
 ASSEMBLY = Interface("Assembly")
 
 # strings are read as bytes: a member may have put anything there, and a strict decoder would refuse the whole page
-_MEMBER = "(address,address,bytes,bytes32,bytes32,bytes,bytes)[]"
+_MEMBER = "(address,address,bytes,bytes32,bytes32,bytes,bytes,uint256)[]"
 _MOTION = f"({'uint256,' * 6}bytes32{',uint256' * 6})[]"
 
 
@@ -176,10 +176,11 @@ def _members(start: int, living: int, data: bytes) -> tuple[Member, ...]:
             exchange=exchange,
             binding=binding,
             addresses=hints(raw),
+            since=since,
             main=main,
             living=bool(living >> (start + i) & 1),
         )
-        for i, (account, main, name, endpoint, exchange, binding, raw) in enumerate(rows)
+        for i, (account, main, name, endpoint, exchange, binding, raw, since) in enumerate(rows)
     )
 
 

@@ -344,18 +344,18 @@ class Moot:
 
     def round_view(self, task: int) -> RoundView:
         """Everything about the round being made."""
-        view, opened = abi.decode_round_view(task, self._call("round_view", task))
+        view = abi.decode_round_view(task, self._call("round_view", task))
         if not view.committed:
             return view
         self._forget_what_was_taken_back()
-        key = (view.round, view.attempt, opened, view.committed)
+        key = (view.round, view.attempt, view.opened, view.committed)
         if self._commits.get(task, (None,))[0] != key:
-            self._commits[task] = key, self._committed(view, opened)
+            self._commits[task] = key, self._committed(view)
         return dataclasses.replace(view, commits=self._commits[task][1])
 
-    def _committed(self, view: RoundView, opened: int) -> tuple[bytes, ...]:
+    def _committed(self, view: RoundView) -> tuple[bytes, ...]:
         topics: list[bytes | None] = [abi.COMMITTED, word(view.task), word(view.round)]
-        logs = self._chain.logs(self.address, topics, opened)
+        logs = self._chain.logs(self.address, topics, view.opened)
         found = {c.member: c.hash for log in logs for c in abi.decode_commits(*log) if c.attempt == view.attempt}
         try:
             return tuple(found[member] for member in members_of(view.committed))

@@ -79,6 +79,8 @@ class Member:
     """64 bytes: the endpoint key's signature over address and exchange key; ``identity.check_binding``."""
     addresses: tuple[str, ...]
     """Where its peer was last reachable, ``host:port``; may be stale or empty."""
+    since: int = 0
+    """The block, as contracts see it, in which endpoint and exchange key were put in use; 0: it joined with them."""
     main: str = ""
     """EVM address that consents and votes; the same as ``address`` unless the member delegates."""
     living: bool = True
@@ -175,6 +177,8 @@ class Final:
     """Bitmap: whom a sealed attempt was dealt to; 0 otherwise."""
     block: int
     time: int
+    first_survivors: int
+    """Bitmap: those that the attempt was frozen with; a sealed one may have gone on without some of them."""
 
 
 @dataclass(frozen=True)

@@ -264,11 +264,15 @@ class RoundMachine:
 
     def _outside(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         """Joined after the snapshot: comes in with the next one. Where commits fall short, that can be had at once."""
-        short = view.phase is Phase.COMMIT and self._now >= view.commit_deadline and not self._closed()
-        if short and self._fit(view):
+        if view.phase is Phase.COMMIT:
+            self._retry_where_short(attempt, view, actions)
+        attempt.wait(actions, "round", "joins with the next round")
+
+    def _retry_where_short(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
+        """Have another attempt where this one is short of commits, and the next may take in who was left out."""
+        if self._now >= view.commit_deadline and not self._closed() and not view.shut and self._fit(view):
             retry = PostRetry(attempt.key)
             attempt.once("retry", actions, retry, now=self._now, every=8 * self._timing.stagger)
-        attempt.wait(actions, "round", "joins with the next round")
 
     def _commit_phase(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         committed = bool(view.committed >> self.me & 1)
@@ -300,9 +304,7 @@ class RoundMachine:
     def _ask_in(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         """Ask to be dealt in with the next attempt, which can be had at once where this one is short of commits."""
         self._attend(attempt, view, actions)
-        if self._now >= view.commit_deadline and not self._closed() and self._fit(view):
-            retry = PostRetry(attempt.key)
-            attempt.once("retry", actions, retry, now=self._now, every=8 * self._timing.stagger)
+        self._retry_where_short(attempt, view, actions)
         attempt.wait(actions, "round", "joins with the next round")
 
     def _exchange_phase(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:

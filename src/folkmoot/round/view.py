@@ -81,6 +81,13 @@ class RoundView:
     """Ledger seconds after which a frozen attempt may be retried; 0 until FROZEN."""
     min_members: int
     exchange_seconds: int
+    opened: int
+    """The block, as contracts see it, in which the attempt opened."""
+    first_survivors: int
+    """Bitmap, zero until FROZEN: the survivors that this attempt was first frozen with. A sealed attempt may go on with
+    fewer of them, ``survivors``; it stays what it was for those whose seeds were told for all."""
+    shut: bool
+    """Whether an attempt at this round was sealed and frozen: then nobody new comes in until the round is final."""
     paused: bool = False
     """Whether the members have decided that nobody commits for now."""
 
