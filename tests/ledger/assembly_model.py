@@ -52,7 +52,8 @@ class Assembly:
     # ---- members
 
     def join(self, sender: str, name: bytes, endpoint: bytes, exchange: bytes, voucher: str) -> None:
-        founding = voucher == self.voucher and len(self.moot.accounts) < self.seats
+        whole = len(self.moot.living) == len(self.moot.accounts)
+        founding = voucher == self.voucher and len(self.moot.accounts) < self.seats and whole
         require(founding or voucher in self.usable, "voucher is not usable")
         index = len(self.moot.accounts)
         require(not self.moot.moved, "the moot has moved")

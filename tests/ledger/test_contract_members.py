@@ -131,6 +131,16 @@ def test_each_elder_of_a_moot_that_is_continued_joins_once_with_its_own_key():
     assert world.read("counts")[0] == 3
 
 
+def test_a_member_that_was_put_out_does_not_come_back_by_the_founding_voucher():
+    world = World(3, seats=9)
+    world.decide(Kind.REMOVE, 2, voters=(0, 1))
+    with refused("voucher is not usable"):
+        world.join(8)
+    world.decide(Kind.ADMIT, int(OTHER_VOUCHER, 16), voters=(0, 1))
+    world.join(8, voucher=OTHER)
+    assert world.read("counts")[0] == 4
+
+
 def test_elders_that_have_yet_to_come_count_as_members_who_say_nothing():
     world = World(1, seats=1, elders=[account(20), account(21)])
     motion = world.move(Kind.BOUND, 2, 0)

@@ -9,6 +9,7 @@ from folkmoot.ledger import Chain, JoinFields, Moot, Signer, create_chain, open_
 from folkmoot.ledger.abi import MOOT
 from folkmoot.ledger.address import created_address
 from folkmoot.ledger.assembly import ASSEMBLY, join_arguments
+from folkmoot.ledger.deployment import ran_its_constructor
 from folkmoot.ledger.motions import Rules
 from folkmoot.ledger.purse import POINTS, PURSE
 from folkmoot.ledger.transact import Sender
@@ -102,8 +103,8 @@ def test_code_that_was_laid_there_with_a_storage_of_the_founder_s_own_is_refused
     sent = sender.receipt(sender.send(None, prelude + code))
     assert sent.contract is not None
     assert POINTS.is_code(chain.code(sent.contract))
-    assert not honest._deployed(POINTS, sent.contract)
-    assert honest._deployed(POINTS, honest.purse.points)
+    assert not ran_its_constructor(chain, POINTS, sent.contract, 1)
+    assert ran_its_constructor(chain, POINTS, honest.purse.points, 1)
 
 
 def test_an_account_without_any_contract_is_no_moot(chain: Chain) -> None:

@@ -193,7 +193,8 @@ def __init__(
     @notice Found a moot's assembly. The sender has deployed the moot, is its member 0, and keeps no other privilege.
     @param moot The contract of its work.
     @param name What the moot is called, 1 to 64 bytes.
-    @param seats Until the moot has this many members, the founding voucher admits further ones; 1 to 256.
+    @param seats Until the moot has this many members, or puts one out, the founding voucher admits further ones;
+           1 to 256.
     @param voucher Address of the founding voucher's key.
     @param heritage Hash of the state of the moot that this one continues; zero for none.
     @param elders Accounts of the members of that one: the key of each is a voucher.
@@ -250,7 +251,9 @@ def join(
     datasets: uint256 = 0
     tasks: uint256 = 0
     count, datasets, tasks = staticcall Work(MOOT).counts()
-    if voucher != VOUCHER or count >= SEATS:
+    # who was put out may still have the founding voucher: from then on newcomers need votes
+    all_of_them: uint256 = max_value(uint256) >> (MAX_MEMBERS - count)
+    if voucher != VOUCHER or count >= SEATS or staticcall Work(MOOT).living() != all_of_them:
         if self._usable[voucher] == ELDER:
             self._awaited -= 1
         assert self._usable[voucher] != 0, "voucher is not usable"

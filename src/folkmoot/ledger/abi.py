@@ -23,13 +23,11 @@ from folkmoot.ledger.records import (
 
 __all__ = [
     "COMMITTED",
-    "DESCRIBED",
     "EXPELLED",
     "FINALISED",
     "GRANTED",
     "MOOT",
     "PAGE",
-    "PROPOSED",
     "SEATED",
     "decode_commits",
     "decode_datasets",
@@ -43,11 +41,9 @@ __all__ = [
 
 MOOT = Interface("Moot")
 COMMITTED = MOOT.topics["Committed"]
-DESCRIBED = MOOT.topics["Described"]
 EXPELLED = MOOT.topics["Expelled"]
 FINALISED = MOOT.topics["Finalised"]
 GRANTED = MOOT.topics["Granted"]
-PROPOSED = MOOT.topics["Proposed"]
 SEATED = MOOT.topics["Seated"]
 
 PAGE = 32

@@ -6,18 +6,17 @@ from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
-from folkmoot.errors import ChainError, LedgerRefused
+from folkmoot.errors import LedgerRefused
 from folkmoot.keccak import keccak
 from folkmoot.ledger.address import checksum_address
-from folkmoot.ledger.chain import Chain, Log
 from folkmoot.ledger.codec import encode
+from folkmoot.ledger.contract import Contract
 from folkmoot.ledger.interface import Interface, answer, hints, text, words
 from folkmoot.ledger.motions import Kind, Motion, Rules
 from folkmoot.ledger.pages import pages
 from folkmoot.ledger.records import JoinFields, Member
 from folkmoot.ledger.signer import Keyed
-from folkmoot.ledger.statements import Domain, delegation_digest, sign, voucher_digest
-from folkmoot.ledger.transact import Sender
+from folkmoot.ledger.statements import delegation_digest, sign, voucher_digest
 
 __all__ = ["ASSEMBLY", "Assembly", "Founding", "elders_hash", "join_arguments"]
 
@@ -49,13 +48,10 @@ def elders_hash(elders: Sequence[str]) -> bytes:
     return keccak(encode(["address[]"], [list(elders)]))
 
 
-class Assembly:
+class Assembly(Contract):
     """One moot's assembly, reached as its ``Moot`` is; ``Moot.assembly`` makes it. Errors are as there."""
 
-    def __init__(self, chain: Chain, address: str, sender: Sender | None) -> None:
-        self.address: str = checksum_address(address)
-        self._chain = chain
-        self._sender = sender
+    interface = ASSEMBLY
 
     @cached_property
     def about(self) -> Founding:
@@ -63,11 +59,6 @@ class Assembly:
         types = ["address", "bytes", "uint256", "address", "bytes32", "address", "bytes32"]
         moot, name, seats, voucher, heritage, purse, elders = answer(types, self._call("about"))
         return Founding(moot, text(name), seats, voucher, heritage, purse, elders)
-
-    @property
-    def domain(self) -> Domain:
-        """Where vouchers count."""
-        return Domain(self._chain.id, self.address)
 
     # ---- members -------------------------------------------------------------------------------------------
 
@@ -132,8 +123,7 @@ class Assembly:
     def move(self, kind: Kind, *given: int, reasons: bytes = bytes(32)) -> int:
         """Put something to the vote, and vote for it: its words, and the hash (32 bytes) of the reasons. Its id."""
         padded = [*given, *(0 for _ in range(3 - len(given)))]
-        sent = self._send("move", int(kind), padded, reasons)
-        return int.from_bytes(self._event("Moved", sent).topics[1], "big")
+        return self._made("Moved", self._send("move", int(kind), padded, reasons))
 
     def vote(self, motion: int, aye: bool) -> None:
         """Vote on a motion; once and for good."""
@@ -142,26 +132,6 @@ class Assembly:
     def enact(self, motion: int) -> None:
         """Have done what a motion says that has passed."""
         self._send("enact", motion)
-
-    # ---- underneath ----------------------------------------------------------------------------------------
-
-    @property
-    def _writer(self) -> Sender:
-        if self._sender is None:
-            raise LedgerRefused("this view of the moot has no key to sign transactions with")
-        return self._sender
-
-    def _call(self, name: str, *arguments: object) -> bytes:
-        return self._chain.call(self.address, ASSEMBLY.call(name, *arguments))
-
-    def _send(self, name: str, *arguments: object) -> str:
-        return self._writer.send(self.address, ASSEMBLY.call(name, *arguments))
-
-    def _event(self, event: str, transaction: str) -> Log:
-        for log in self._writer.receipt(transaction).logs:
-            if log.topics[0] == ASSEMBLY.topics[event]:
-                return log
-        raise ChainError(f"the transaction left no event; is {self.address} an assembly?")
 
 
 @lru_cache(maxsize=32)

@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from folkmoot.errors import ChainError, LedgerRefused, LocalError
-from folkmoot.ledger import abi
+from folkmoot.errors import ChainError, LedgerRefused
+from folkmoot.ledger import abi, deployment
 from folkmoot.ledger.abi import MOOT
-from folkmoot.ledger.address import checksum_address, created_address
-from folkmoot.ledger.assembly import ASSEMBLY, Assembly, elders_hash, join_arguments
+from folkmoot.ledger.address import checksum_address
+from folkmoot.ledger.assembly import Assembly
 from folkmoot.ledger.chain import Chain, Log, Placed
-from folkmoot.ledger.interface import Interface, word, words
+from folkmoot.ledger.contract import Contract
+from folkmoot.ledger.interface import word, words
 from folkmoot.ledger.motions import Rules
 from folkmoot.ledger.pages import pages
-from folkmoot.ledger.purse import POINTS, PURSE, Purse
+from folkmoot.ledger.purse import Purse
 from folkmoot.ledger.records import (
     Commit,
     Dataset,
@@ -34,7 +35,6 @@ from folkmoot.ledger.records import (
     members_of,
 )
 from folkmoot.ledger.signer import Keyed
-from folkmoot.ledger.statements import Domain
 from folkmoot.ledger.transact import Sender
 from folkmoot.ledger.witness import Call, signed_call
 
@@ -46,7 +46,7 @@ __all__ = ["Moot"]
 _Row = TypeVar("_Row")
 
 
-class Moot:
+class Moot(Contract):
     """One moot, reached through ``chain``; ``signer`` pays for and signs its transactions, and may be left out to read.
 
     ``chain`` is what ``open_chain`` gives, or any ``Web3``.
@@ -56,10 +56,11 @@ class Moot:
     the transaction stands in a block; one thread at a time gets to send.
     """
 
+    interface = MOOT
+
     def __init__(self, chain: Chain | Web3, address: str, signer: Keyed | None = None) -> None:
-        self.address: str = checksum_address(address)
-        self._chain = chain if isinstance(chain, Chain) else Chain(chain)
-        self._sender = None if signer is None else Sender(self._chain, signer)
+        reached = chain if isinstance(chain, Chain) else Chain(chain)
+        super().__init__(reached, address, None if signer is None else Sender(reached, signer))
         self._epoch = 0
         """The chain's when the following was read."""
         self._seen: dict[tuple[int, int], int] = {}
@@ -86,22 +87,18 @@ class Moot:
         continues another moot names the hash of its state (32 bytes) and the accounts of its members, ``elders``.
         """
         reached = chain if isinstance(chain, Chain) else Chain(chain)
-        sender = Sender(reached, signer)
-        # each contract names the others: where they will be follows from the founder's account and its nonce
-        nonce = int(reached.rpc("eth_getTransactionCount", sender.address, "pending"), 16)
-        at = [created_address(sender.address, nonce + ahead) for ahead in range(4)]
-        arguments = join_arguments(founder)
-        fixed = (name, seats, checksum_address(voucher), heritage, list(elders), at[2], list((rules or Rules()).words))
-        for what, where in (
-            (MOOT.deploy(at[1]), at[0]),
-            (ASSEMBLY.deploy(at[0], *fixed, *arguments), at[1]),
-            (PURSE.deploy(at[0], at[1], at[3]), at[2]),
-            (POINTS.deploy(at[2]), at[3]),
-        ):
-            receipt = sender.receipt(sender.send(None, what))
-            if receipt.contract is None or checksum_address(receipt.contract) != where:
-                raise ChainError("another process sent transactions of this account while it founded a moot; try again")
-        return cls(reached, at[0], signer)
+        address = deployment.deploy(
+            reached,
+            Sender(reached, signer),
+            name=name,
+            seats=seats,
+            voucher=voucher,
+            founder=founder,
+            rules=rules or Rules(),
+            heritage=heritage,
+            elders=elders,
+        )
+        return cls(reached, address, signer)
 
     # ---- the chain -----------------------------------------------------------------------------------------
 
@@ -115,19 +112,9 @@ class Moot:
         """Whether the chain is an embedded one: it answers within microseconds, and what it took is final."""
         return self._chain.embedded
 
-    @cached_property
-    def domain(self) -> Domain:
-        """Where this moot's statements count; for ``statements``."""
-        return Domain(self._chain.id, self.address)
-
     def now(self) -> float:
         """Ledger time, in seconds."""
         return self._chain.now()
-
-    @property
-    def epoch(self) -> int:
-        """How often the chain took back what was read."""
-        return self._chain.epoch
 
     def head(self) -> int:
         """The number of the newest block: when it has not changed, nothing else has."""
@@ -187,35 +174,7 @@ class Moot:
 
         Whoever gives a ticket chooses the contracts: such as look like a moot could decide anything.
         """
-        purse, about = self.purse, self._about
-        for contract, address in (
-            (MOOT, self.address),
-            (ASSEMBLY, self.assembly.address),
-            (PURSE, purse.address),
-            (POINTS, purse.points),
-        ):
-            if not contract.is_code(self._chain.code(address)) or not self._deployed(contract, address):
-                raise ChainError(
-                    f"what stands at {address} is not the contract {contract.name} of this version; do not join: "
-                    "ask who gave you the ticket which version of folkmoot founded the moot"
-                )
-        fixed = POINTS.fixed(self._chain.code(purse.points))
-        if purse.belongs_to != (self.address, self.assembly.address) or fixed[-20:].hex() != purse.address[2:].lower():
-            raise ChainError(f"the purse {purse.address}, or its points, is another moot's; do not join")
-        if not any(about.heritage) and about.elders != elders_hash(()):
-            raise ChainError("this moot lets in others without a vote, and continues none that they could be of")
-
-    def _deployed(self, contract: Interface, address: str) -> bool:
-        """Whether the contract at ``address`` was made by a transaction that ran its own constructor and nothing else.
-
-        Each of them leaves an event there, the first that it ever has.
-        """
-        born, _ = words(self._call("about"), 2)
-        first = next(iter(self._chain.history([address], born)), None)
-        made = first and self._chain.rpc("eth_getTransactionByHash", "0x" + first.transaction.hex())
-        if not made or made["to"] or not contract.is_creation(bytes.fromhex(made["input"][2:])):
-            return False
-        return created_address(checksum_address(made["from"]), int(made["nonce"], 16)) == address
+        deployment.check(self._chain, self.address, self._about, self.purse)
 
     def name(self) -> str:
         """What the moot is called."""
@@ -282,7 +241,7 @@ class Moot:
         The hashes (32 bytes) of its card, of what its records look like and of what its owner asks for; and about how
         many records.
         """
-        return self._id(abi.DESCRIBED, self._send("describe", card, schema, conditions, records))
+        return self._made("Described", self._send("describe", card, schema, conditions, records))
 
     def tasks(self) -> tuple[TaskRecord, ...]:
         """All proposed tasks, ascending by id."""
@@ -306,7 +265,7 @@ class Moot:
             policy.final_seconds,
             int(policy.secret),
         )
-        return self._id(abi.PROPOSED, self._send("propose", bundle, genesis, terms))
+        return self._made("Proposed", self._send("propose", bundle, genesis, terms))
 
     def grant_of(self, task: int, member: int) -> Grant | None:
         """The dataset that ``member`` lets ``task`` use, and its limits; ``None`` without a live grant."""
@@ -468,30 +427,8 @@ class Moot:
         self._commits.clear()
         self.__dict__.pop("_founding", None)
 
-    @property
-    def _writer(self) -> Sender:
-        if self._sender is None:
-            raise LocalError("this view of the moot has no key to sign transactions with")
-        return self._sender
-
-    def _call(self, name: str, *arguments: object) -> bytes:
-        return self._chain.call(self.address, MOOT.call(name, *arguments))
-
-    def _send(self, name: str, *arguments: object) -> str:
-        return self._writer.send(self.address, MOOT.call(name, *arguments))
-
     def _logs(self, event: bytes, task: int, first: int) -> list[Log]:
         return self._chain.logs(self.address, [event, word(task)], first)
-
-    def _event(self, event: bytes, transaction: str) -> Log:
-        """What a call gave out; from its event, for between a dry run and the block others may have come first."""
-        for log in self._writer.receipt(transaction).logs:
-            if log.topics[0] == event:
-                return log
-        raise ChainError(f"the transaction left no event; is {self.address} a moot?")
-
-    def _id(self, event: bytes, transaction: str) -> int:
-        return int.from_bytes(self._event(event, transaction).topics[1], "big")
 
     @staticmethod
     def _one(kind: str, id: int, rows: Sequence[_Row]) -> _Row:

@@ -9,11 +9,9 @@ from functools import cached_property
 from folkmoot.errors import LedgerRefused
 from folkmoot.keccak import keccak
 from folkmoot.ledger.address import checksum_address
-from folkmoot.ledger.chain import Chain
+from folkmoot.ledger.contract import Contract
 from folkmoot.ledger.interface import Interface, answer, word, words
 from folkmoot.ledger.records import bitmap_of
-from folkmoot.ledger.statements import Domain
-from folkmoot.ledger.transact import Sender
 
 __all__ = ["MOST_SCORES", "POINTS", "PURSE", "SEASON", "Pot", "Purse", "Settled", "seal_of"]
 
@@ -70,23 +68,10 @@ def seal_of(member: int, salt: bytes, scores: bytes) -> bytes:
     return keccak(word(member) + salt + scores)
 
 
-class Purse:
+class Purse(Contract):
     """One moot's purse, reached as its ``Moot`` is; ``Moot.purse`` makes it. Errors are as there."""
 
-    def __init__(self, chain: Chain, address: str, sender: Sender | None) -> None:
-        self.address: str = checksum_address(address)
-        self._chain = chain
-        self._sender = sender
-
-    @property
-    def domain(self) -> Domain:
-        """Where splits count."""
-        return Domain(self._chain.id, self.address)
-
-    @property
-    def epoch(self) -> int:
-        """How often the chain took back what was read, as ``Chain.epoch``."""
-        return self._chain.epoch
+    interface = PURSE
 
     @cached_property
     def points(self) -> str:
@@ -194,17 +179,3 @@ class Purse:
             token = checksum_address(log.topics[2][12:])
             found.append(Settled(task, token, first, last, amount, weights, signers, log.block))
         return found
-
-    # ---- underneath ----------------------------------------------------------------------------------------
-
-    @property
-    def _writer(self) -> Sender:
-        if self._sender is None:
-            raise LedgerRefused("this view of the moot has no key to sign transactions with")
-        return self._sender
-
-    def _call(self, name: str, *arguments: object) -> bytes:
-        return self._chain.call(self.address, PURSE.call(name, *arguments))
-
-    def _send(self, name: str, *arguments: object) -> str:
-        return self._writer.send(self.address, PURSE.call(name, *arguments))
