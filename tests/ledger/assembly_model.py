@@ -10,7 +10,7 @@ from moot_model import DONE, Moot, Refused, require
 from folkmoot.ledger.address import checksum_address
 from folkmoot.ledger.motions import Kind
 
-GRAVE = {Kind.REMOVE, Kind.REKEY, Kind.WEIGH, Kind.RULES, Kind.RETIRE}
+GRAVE = {Kind.ADMIT, Kind.REMOVE, Kind.REKEY, Kind.WEIGH, Kind.RULES, Kind.RETIRE}
 POT = 2**160
 
 
@@ -21,6 +21,8 @@ class Motion:
     words: tuple[int, int, int]
     window: int
     deadline: int
+    removals: int
+    """How many members had been put out when it was moved."""
     ayes: set[int] = field(default_factory=set)
     noes: set[int] = field(default_factory=set)
     done: bool = False
@@ -35,7 +37,9 @@ class Assembly:
         self.moot = moot
         self.seats = seats
         self.voucher = voucher
-        self.usable = set(elders)
+        self.admitted: dict[str, tuple[int, int]] = {}
+        """Vouchers that were voted for: until when, and how many members had been put out when they were."""
+        self.spent: set[str] = set()
         self.elders = set(elders)
         """Those that have not been used yet; they count as members who say nothing."""
         self.rules = rules
@@ -52,17 +56,22 @@ class Assembly:
     # ---- members
 
     def join(self, sender: str, name: bytes, endpoint: bytes, exchange: bytes, voucher: str) -> None:
-        whole = len(self.moot.living) == len(self.moot.accounts)
-        founding = voucher == self.voucher and len(self.moot.accounts) < self.seats and whole
-        require(founding or voucher in self.usable, "voucher is not usable")
+        founding = voucher == self.voucher and len(self.moot.accounts) < self.seats and not self.moot.removed
+        require(founding or self.usable(voucher), "voucher is not usable")
         index = len(self.moot.accounts)
         require(not self.moot.moved, "the moot has moved")
         require(self.moot.number(sender) is None, "already a member")
         self._take(index, (name, "name is taken"), (endpoint, "endpoint is taken"), (exchange, "exchange key is taken"))
         self.moot.seat(self.moot.assembly, sender)
         if not founding:
-            self.usable.remove(voucher)
+            self.spent.add(voucher)
             self.elders.discard(voucher)
+
+    def usable(self, voucher: str) -> bool:
+        if voucher in self.spent or voucher not in self.admitted:
+            return voucher in self.elders
+        until, removals = self.admitted[voucher]
+        return voucher in self.elders or (self.now < until and removals == len(self.moot.removed))
 
     def delegate(self, sender: str, account: str, endpoint: bytes, exchange: bytes) -> None:
         index = self.moot.main(sender)
@@ -92,7 +101,10 @@ class Assembly:
     def move(self, sender: str, kind: int, words: tuple[int, int, int]) -> int:
         mover = self.moot.main(sender)
         window = self.rules[2]
-        self.motions.append(Motion(mover, Kind(kind), words, window, self.now + window, {mover}))
+        open_ = [m for m in self.motions if m.mover == mover and not m.done and self.now < m.deadline]
+        require(len(open_) < 8, "too many open motions of this member")
+        removals = len(self.moot.removed)
+        self.motions.append(Motion(mover, Kind(kind), words, window, self.now + window, removals, {mover}))
         return len(self.motions)
 
     def vote(self, sender: str, id: int, aye: int) -> None:
@@ -106,11 +118,11 @@ class Assembly:
         motion = self._open(id)
         require(self.now < motion.deadline + motion.window, "too late to enact it")
         require(self.passes(motion), "it has not passed")
-        before = copy.deepcopy((self.moot, self.usable, self.weights))
+        before = copy.deepcopy((self.moot, self.admitted, self.weights))
         try:
-            self._do(motion.kind, *motion.words)
+            self._do(motion, *motion.words)
         except Refused:
-            self.moot, self.usable, self.weights = before
+            self.moot, self.admitted, self.weights = before
             raise
         motion.done = True
 
@@ -119,12 +131,14 @@ class Assembly:
         require(not self.motions[id - 1].done, "already enacted")
         return self.motions[id - 1]
 
-    def _do(self, kind: Kind, a: int, b: int, c: int) -> None:
-        moot, assembly = self.moot, self.moot.assembly
+    def _do(self, motion: Motion, a: int, b: int, c: int) -> None:
+        moot, assembly, kind = self.moot, self.moot.assembly, motion.kind
         if kind is Kind.ADMIT:
             voucher = _address(a)
             require(a != 0, "voucher is empty")
-            self.usable.add(voucher)
+            require(voucher != self.voucher and voucher not in self.spent, "voucher is used")
+            require(motion.removals == len(moot.removed), "a member was put out since")
+            self.admitted[voucher] = (self.now + motion.window, motion.removals)
         elif kind is Kind.REMOVE:
             moot.remove(assembly, a)
             self._someone_votes()

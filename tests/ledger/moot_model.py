@@ -161,6 +161,16 @@ class Moot:
 
     def steer(self, sender: str, id: int, standing: int) -> None:
         self.decided(sender)
+        self._steer(id, standing)
+
+    def withdraw(self, sender: str, id: int) -> None:
+        member = self.member(sender)
+        proposer = self.tasks[id - 1].proposer if 0 < id <= len(self.tasks) else 0
+        require(proposer == member, "not your task")
+        require(self.task(id).standing == PROPOSED, "it is decided on")
+        self._steer(id, STOPPED)
+
+    def _steer(self, id: int, standing: int) -> None:
         task = self.task(id)
         before = task.standing
         require(task.phase != DONE and before != STOPPED, "task is done")
@@ -197,6 +207,8 @@ class Moot:
         require(terms[1] >= self.floor[0], "fewer members than the moot allows")
         require(terms[6] >= self.floor[1], "the moot allows sealed tasks only")
         require(not self.moved, "the moot has moved")
+        waiting = [task for task in self.tasks if task.proposer == proposer and task.standing == PROPOSED]
+        require(len(waiting) < 8, "too many proposals of this member")
         self.tasks.append(Task(proposer, bundle, terms, genesis, genesis))  # type: ignore[arg-type]
         return len(self.tasks)
 

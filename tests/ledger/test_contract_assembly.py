@@ -6,7 +6,7 @@ import pytest
 from contracts import Chain, Refused, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from moot_world import FRESH, RULES, World, account, bits
+from moot_world import FRESH, RULES, VOUCHER, World, account, bits
 
 from folkmoot.ledger import statements
 from folkmoot.ledger.motions import Kind
@@ -15,7 +15,7 @@ from folkmoot.ledger.records import Standing
 WINDOW = RULES[2]
 NEWCOMER = b"\x78" * 32
 NEWCOMER_VOUCHER = int(statements.address_of(NEWCOMER), 16)
-GRAVE = {Kind.REMOVE, Kind.REKEY, Kind.WEIGH, Kind.RULES, Kind.RETIRE}
+GRAVE = {Kind.ADMIT, Kind.REMOVE, Kind.REKEY, Kind.WEIGH, Kind.RULES, Kind.RETIRE}
 HARMLESS: dict[Kind, tuple[int, ...]] = {
     Kind.ADMIT: (NEWCOMER_VOUCHER,),
     Kind.REMOVE: (5,),
@@ -148,7 +148,8 @@ def test_votes_of_removed_members_do_not_count_and_its_place_is_not_voted_from_a
     assert motion(world, for_it).passed == 1
     world.decide(Kind.REMOVE, 4, voters=(0, 1, 2, 3))
     assert (motion(world, for_it).ayes, motion(world, for_it).passed) == (0b11100, 0)
-    world.chain.call(account(4), world.assembly, "join", "again", *_keys(99), "", world.voucher(4))
+    world.decide(Kind.ADMIT, NEWCOMER_VOUCHER, voters=(0, 1, 2))
+    world.chain.call(account(4), world.assembly, "join", "again", *_keys(99), "", world.voucher(4, NEWCOMER))
     assert world.read("number_of", account(4)) == 6
     world.call("vote", 4, for_it, 1)
     assert motion(world, for_it).ayes == 0b111100, "whoever comes back comes as a new member"
@@ -227,6 +228,7 @@ def test_words_that_no_motion_of_its_kind_can_have_are_refused_when_it_is_enacte
     for kind, words, reason in [
         (Kind.ADMIT, (0,), "voucher is empty"),
         (Kind.ADMIT, (2**160,), "not an address"),
+        (Kind.ADMIT, (int(statements.address_of(VOUCHER), 16),), "voucher is used"),
         (Kind.REMOVE, (1,), "no such member"),
         (Kind.REMOVE, (2**255,), "no such member"),
         (Kind.REKEY, (1, 5), "no such member"),
@@ -243,11 +245,48 @@ def test_words_that_no_motion_of_its_kind_can_have_are_refused_when_it_is_enacte
         (Kind.ENDOW, (1, 0), "amount out of bounds"),
         (Kind.ENDOW, (2, 5), "no such task"),
     ]:
-        with refused(reason):
+        with world.chain.undone(), refused(reason):
             world.decide(kind, *words)
     for kind in (0, len(Kind) + 1, 2**200):
         with refused("no such kind of motion"):
             world.call("move", 0, kind, [0, 0, 0], bytes(32))
+
+
+def test_a_member_that_floods_the_moot_with_motions_is_stopped_at_eight_open_ones_and_others_are_not():
+    world = World(4)
+    for _ in range(8):
+        world.move(Kind.BOUND, 2, 0, mover=3)
+    with refused("too many open motions of this member"):
+        world.move(Kind.BOUND, 2, 0, mover=3)
+    world.decide(Kind.BOUND, 2, 0, voters=(0, 1, 2))
+    world.call("vote", 0, 5, 1)
+    world.call("vote", 1, 5, 1)
+    world.call("enact", 0, 5)
+    world.move(Kind.BOUND, 2, 0, mover=3)
+    with refused("too many open motions of this member"):
+        world.move(Kind.BOUND, 2, 0, mover=3)
+    world.later(WINDOW)
+    for _ in range(8):
+        world.move(Kind.BOUND, 2, 0, mover=3)
+    assert world.ask("rules")[3] == 18
+
+
+def test_a_member_that_floods_the_moot_with_tasks_is_stopped_at_eight_that_nobody_decided_on():
+    world = World(4)
+    tasks = [world.propose(sender=3) for _ in range(8)]
+    with refused("too many proposals of this member"):
+        world.propose(sender=3)
+    world.steer(world.propose(sender=2), Standing.ADOPTED)
+    world.steer(tasks[2], Standing.ADOPTED)
+    world.propose(sender=3)
+    with refused("too many proposals of this member"):
+        world.propose(sender=3)
+    for sender, task, reason in ((2, tasks[0], "not your task"), (3, tasks[2], "it is decided on")):
+        with refused(reason):
+            world.call("withdraw", sender, task)
+    world.call("withdraw", 3, tasks[0])
+    assert world.read("tasks", tasks[0])[0].standing == Standing.STOPPED
+    world.propose(sender=3)
 
 
 def test_nobody_but_the_assembly_calls_what_members_decide():

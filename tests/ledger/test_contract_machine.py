@@ -126,6 +126,11 @@ class Calls(RuleBasedStateMachine):
     def propose(self, who: int, terms: tuple[int, ...]) -> None:
         self.both("propose", who, b"\xb0" * 32, b"\x90" * 32, terms)
 
+    @rule(who=PEOPLE, task=TASKS, really=st.integers(0, 3))
+    def withdraw(self, who: int, task: int, really: int) -> None:
+        if really == 0:
+            self.both("withdraw", who, task)
+
     @rule(who=ACCOUNTS, task=TASKS, dataset=st.integers(0, 4), until=UNTIL, rounds=ROUNDS)
     def grant(self, who: int, task: int, dataset: int, until: int, rounds: int) -> None:
         ends = until and self.chain.time + until

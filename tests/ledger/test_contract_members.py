@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from contracts import CHAIN, Refused, refused
 from moot_world import (
+    FRESH,
     NAME,
     RULES,
     TERMS,
@@ -107,7 +108,7 @@ def test_a_voucher_with_a_crooked_signature_is_refused(spoil, reason):
         world.call("join", 1, *fields(1), spoil(world.voucher(1)))
 
 
-def test_a_voted_voucher_admits_one_member_and_may_be_voted_for_again():
+def test_a_voted_voucher_admits_one_member_and_is_never_voted_for_again():
     world = World(3)
     world.decide(Kind.ADMIT, int(OTHER_VOUCHER, 16), voters=(0, 1))
     assert world.ask("is_usable", OTHER_VOUCHER) == 1
@@ -116,8 +117,34 @@ def test_a_voted_voucher_admits_one_member_and_may_be_voted_for_again():
     assert world.ask("is_usable", OTHER_VOUCHER) == 0
     with refused("voucher is not usable"):
         world.join(10, voucher=OTHER)
-    world.decide(Kind.ADMIT, int(OTHER_VOUCHER, 16), voters=(0, 1, 2))
-    world.join(10, voucher=OTHER)
+    with refused("voucher is used"):
+        world.decide(Kind.ADMIT, int(OTHER_VOUCHER, 16), voters=(0, 1, 2))
+
+
+def test_half_of_a_moot_admits_nobody():
+    world = World(6)
+    motion = world.move(Kind.ADMIT, int(OTHER_VOUCHER, 16))
+    for voter in (1, 2):
+        world.call("vote", voter, motion, 1)
+    with refused("it has not passed"):
+        world.call("enact", 0, motion)
+    world.call("vote", 3, motion, 1)
+    world.call("enact", 0, motion)
+    assert world.ask("is_usable", OTHER_VOUCHER) == 1, "four of six are more than two thirds"
+
+
+def test_a_voted_voucher_admits_for_as_long_as_a_window_lasts():
+    world = World(3)
+    world.decide(Kind.ADMIT, int(OTHER_VOUCHER, 16))
+    with world.chain.undone():
+        world.later(RULES[2] - 1)
+        world.join(9, voucher=OTHER)
+    world.later(RULES[2])
+    assert world.ask("is_usable", OTHER_VOUCHER) == 0
+    with refused("voucher is not usable"):
+        world.join(9, voucher=OTHER)
+    world.decide(Kind.ADMIT, int(OTHER_VOUCHER, 16))
+    world.join(9, voucher=OTHER)
 
 
 def test_each_elder_of_a_moot_that_is_continued_joins_once_with_its_own_key():
@@ -139,6 +166,37 @@ def test_a_member_that_was_put_out_does_not_come_back_by_the_founding_voucher():
     world.decide(Kind.ADMIT, int(OTHER_VOUCHER, 16), voters=(0, 1))
     world.join(8, voucher=OTHER)
     assert world.read("counts")[0] == 4
+
+
+def test_a_voucher_voted_for_before_a_member_was_put_out_admits_nobody_after():
+    world = World(4)
+    world.decide(Kind.ADMIT, int(OTHER_VOUCHER, 16))
+    world.decide(Kind.REMOVE, 3, voters=(0, 1, 2))
+    assert world.ask("is_usable", OTHER_VOUCHER) == 0
+    with refused("voucher is not usable"):
+        world.join(9, voucher=OTHER)
+    world.decide(Kind.ADMIT, int(OTHER_VOUCHER, 16), voters=(0, 1, 2))
+    world.join(9, voucher=OTHER)
+
+
+def test_an_admission_moved_before_a_member_was_put_out_is_not_enacted_after():
+    world = World(4)
+    motion = world.move(Kind.ADMIT, int(OTHER_VOUCHER, 16), mover=3)
+    for voter in (0, 1, 2):
+        world.call("vote", voter, motion, 1)
+    world.decide(Kind.REMOVE, 3, voters=(0, 1, 2))
+    with refused("a member was put out since"):
+        world.call("enact", 0, motion)
+
+
+def test_a_member_that_was_put_out_does_not_come_back_by_an_account_it_had_delegated_to():
+    world = World(3, seats=9)
+    world.delegate(2, FRESH)
+    world.delegate(2, FRESH + 1)
+    world.decide(Kind.REMOVE, 2, voters=(0, 1))
+    for number in (2, FRESH, FRESH + 1):
+        with refused("voucher is not usable"):
+            world.join(number)
 
 
 def test_elders_that_have_yet_to_come_count_as_members_who_say_nothing():
@@ -191,7 +249,7 @@ def test_members_datasets_and_tasks_are_read_in_pages():
     world = World(34)
     for i in range(34):
         world.call("describe", 1, i.to_bytes(32, "big"), b"\5" * 32, b"\6" * 32, i)
-        world.call("propose", 2, b"\1" * 32, i.to_bytes(31, "big") + b"\1", TERMS)
+        world.call("propose", i, b"\1" * 32, i.to_bytes(31, "big") + b"\1", TERMS)
     assert [len(world.ask("members", at)) for at in (0, 32, 34, 2**256 - 40)] == [32, 2, 0, 0]
     assert [len(world.read("datasets", at)) for at in (0, 1, 33, 35)] == [0, 32, 2, 0]
     assert [task.id for task in world.read("tasks", 33)] == [33, 34]

@@ -717,18 +717,43 @@ DEFENCES = [
     Defence(
         "a motion lapses",
         ASSEMBLY,
-        'assert block.timestamp < deadline + (head >> 88), "too late to enact it"',
+        'assert block.timestamp < deadline + window, "too late to enact it"',
         "pass",
         (MOTIONS + "other_rules_change_nothing_about_when_an_older_motion_lapses",),
     ),
     Defence(
         "a voucher that was voted for is used once",
         ASSEMBLY,
-        "        self._usable[voucher] = 0\n",
+        "        self._usable[voucher] = SPENT\n",
         "        pass\n",
         (
-            "ledger/test_contract_members.py::test_a_voted_voucher_admits_one_member_and_may_be_voted_for_again",
+            "ledger/test_contract_members.py::test_a_voted_voucher_admits_one_member_and_is_never_voted_for_again",
             "ledger/test_contract_members.py::test_each_elder_of_a_moot_that_is_continued_joins_once_with_its_own_key",
+        ),
+    ),
+    Defence(
+        "a half admits nobody",
+        ASSEMBLY,
+        "    if kind <= REKEY or (kind >= WEIGH",
+        "    if kind == REMOVE or kind == REKEY or (kind >= WEIGH",
+        ("ledger/test_contract_members.py::test_half_of_a_moot_admits_nobody",),
+    ),
+    Defence(
+        "a voucher of before a removal admits nobody",
+        ASSEMBLY,
+        "word >> 64 == self._removals and ",
+        "",
+        ("ledger/test_contract_members.py::test_a_voucher_voted_for_before_a_member_was_put_out_admits_nobody_after",),
+    ),
+    Defence(
+        "nobody new comes into a round that was sealed and frozen",
+        MOOT,
+        "    stage.shut = terms.sealed\n",
+        "",
+        (
+            "ledger/test_contract_attempts.py"
+            "::test_nobody_new_comes_in_after_a_frozen_sealed_attempt_by_asking_for_another_one",
+            "ledger/test_contract_attempts.py::test_nobody_new_comes_in_after_a_frozen_sealed_attempt_by_a_pause",
         ),
     ),
     # ---- a task that does without a member, and consent looked at afterwards --------------------------------------

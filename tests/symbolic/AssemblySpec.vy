@@ -192,7 +192,7 @@ def check_a_motion_is_enacted_once_in_time_and_with_more_than_its_share(sender: 
         return
     self._claim((head >> 80) & 1 == 0)
     self._claim(self._load_map(MOTIONS, motion, 4) == head | (1 << 80))
-    self._claim(block.timestamp < ((head >> 16) & (2**64 - 1)) + (head >> 88))
+    self._claim(block.timestamp < ((head >> 16) & (2**64 - 1)) + ((head >> 88) & (2**32 - 1)))
     percent: uint256 = (rules >> 8) & 255 if kind == 2 else rules & 255
     for_it: uint256 = (ayes & 1) + ((ayes >> 1) & 1) + ((ayes >> 2) & 1)
     self._claim(100 * for_it > percent * 3)
@@ -216,9 +216,11 @@ def check_a_voucher_admits_once(count: uint256, endpoint: bytes32, exchange: byt
     )
     if not self._call(SOMEBODY, data):
         return
-    if voucher != THE_VOUCHER or count >= THE_SEATS:
-        self._claim(usable != 0)
-        self._claim(self._load_map(USABLE, convert(voucher, uint256), 0) == 0)
+    removals: uint256 = self._load(REMOVALS)
+    if voucher != THE_VOUCHER or count >= THE_SEATS or removals > 0:
+        elder: bool = usable == 2
+        self._claim(elder or (usable >> 64 == removals and block.timestamp < usable & (2**64 - 1)))
+        self._claim(self._load_map(USABLE, convert(voucher, uint256), 0) == 1)
 
 
 # ---------------------------------------------------------------- underneath

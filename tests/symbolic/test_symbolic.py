@@ -37,7 +37,7 @@ def test_it_holds_whatever_is_stored_and_whatever_is_called(spec: str, check: st
         ("MootSpec", "nobody_commits_without_a_live_grant", "assert members & ~self._tasks[task].granted == 0"),
         ("MootSpec", "nobody_commits_without_a_live_grant", "assert self._lapsed(task, members, round) == 0"),
         ("AssemblySpec", "a_member_votes_once", "assert ((ayes | noes) >> index) & 1 == 0"),
-        ("AssemblySpec", "a_voucher_admits_once", "self._usable[voucher] = 0"),
+        ("AssemblySpec", "a_voucher_admits_once", "self._usable[voucher] = SPENT"),
         (
             "AssemblySpec",
             "a_motion_is_enacted_once_in_time_and_with_more_than_its_share",

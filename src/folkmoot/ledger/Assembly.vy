@@ -20,10 +20,12 @@ PAGE: constant(uint256) = 32
 MIN_WINDOW: constant(uint256) = 10
 MAX_WINDOW: constant(uint256) = 90 * 86_400
 MAX_WEIGHT: constant(uint256) = 1_000_000
+MAX_OPEN: constant(uint256) = 8
+SPENT: constant(uint256) = 1
 ELDER: constant(uint256) = 2
 
 # what a motion asks for, as `folkmoot.ledger.motions.Kind` numbers it, and what its three words mean
-ADMIT: constant(uint256) = 1  # the voucher's address: its holder may join, once
+ADMIT: constant(uint256) = 1  # the voucher's address: its holder may join, once, within the motion's window from then
 REMOVE: constant(uint256) = 2  # a member
 REKEY: constant(uint256) = 3  # a member, its new main account
 STEER: constant(uint256) = 4  # a task, its standing: 1 adopted, 2 paused, 3 stopped
@@ -98,7 +100,8 @@ struct Motion:
     window: uint256
 
 
-# from the low end: mover 8 bits, kind 8, deadline 64, done 1, then from bit 88 the window it was moved with
+# from the low end: mover 8 bits, kind 8, deadline 64, done 1, then from bit 88 the window it was moved with in 32, and
+# how many members had been put out by then
 struct MotionSlots:
     words: uint256[3]
     text: bytes32
@@ -117,13 +120,17 @@ PURSE: immutable(address)
 
 _profiles: HashMap[uint256, Profile]
 _owner: HashMap[bytes32, uint256]  # index + 1 of whose a name (hashed), endpoint or exchange key ever was
-_usable: HashMap[address, uint256]  # 1: voted for, 2: an elder's
+# vouchers. 1: has admitted a member, 2: an elder's; else until when one that was voted for admits, 64 bits, and above them
+# how many members had been put out when it was
+_usable: HashMap[address, uint256]
+_removals: uint256  # how many members were ever put out
 _awaited: uint256  # elders that have not joined yet
 
 _rules: uint256  # percent for ordinary motions 8 bits, for grave ones 8, window in seconds above
 _weighed: uint256  # bitmap of members whose weight is not 1
 _weights: uint256[MAX_MEMBERS]
 _motion_count: uint256
+_open: HashMap[uint256, uint256]  # of each member the last motions that it moved and that were open then, 32 bits each
 _motions: HashMap[uint256, MotionSlots]
 
 # ---------------------------------------------------------------- events
@@ -252,14 +259,21 @@ def join(
     tasks: uint256 = 0
     count, datasets, tasks = staticcall Work(MOOT).counts()
     # who was put out may still have the founding voucher: from then on newcomers need votes
-    all_of_them: uint256 = max_value(uint256) >> (MAX_MEMBERS - count)
-    if voucher != VOUCHER or count >= SEATS or staticcall Work(MOOT).living() != all_of_them:
+    if voucher != VOUCHER or count >= SEATS or self._removals > 0:
+        assert self._is_usable(voucher), "voucher is not usable"
         if self._usable[voucher] == ELDER:
             self._awaited -= 1
-        assert self._usable[voucher] != 0, "voucher is not usable"
-        self._usable[voucher] = 0
+        self._usable[voucher] = SPENT
     index: uint256 = extcall Work(MOOT).seat(msg.sender)
     self._enter(index, voucher, name, endpoint, exchange, binding, addresses)
+
+
+@internal
+@view
+def _is_usable(voucher: address) -> bool:
+    word: uint256 = self._usable[voucher]
+    # whoever is put out may hold a voucher that was voted for before: it admits nobody any more
+    return word == ELDER or (word >> 64 == self._removals and word & (2**64 - 1) > max(block.timestamp, ELDER))
 
 
 @internal
@@ -367,7 +381,7 @@ def _voter() -> uint256:
 @external
 def move(kind: uint256, words: uint256[3], text: bytes32) -> uint256:
     """
-    @notice Put something to the vote. The sender's own vote is for it.
+    @notice Put something to the vote. The sender's own vote is for it. Eight of its motions may be open at a time.
     @param kind What is asked for: one of the kinds above.
     @param words What it is asked for; those that its kind has no use for are zero.
     @param text Hash of the reasons given, zero for none.
@@ -376,16 +390,30 @@ def move(kind: uint256, words: uint256[3], text: bytes32) -> uint256:
     mover: uint256 = self._voter()
     assert 0 < kind and kind <= ENDOW, "no such kind of motion"
     motion: uint256 = self._motion_count + 1
+    self._take_place(mover, motion)
     window: uint256 = self._rules >> 16
     deadline: uint256 = block.timestamp + window
     self._motion_count = motion
     self._motions[motion].words = words
     self._motions[motion].text = text
-    self._motions[motion].head = mover | (kind << 8) | (deadline << 16) | (window << 88)
+    self._motions[motion].head = mover | (kind << 8) | (deadline << 16) | (window << 88) | (self._removals << 120)
     log Moved(motion=motion, mover=mover, kind=kind, words=words, text=text, deadline=deadline)
     self._motions[motion].ayes = 1 << mover
     log Voted(motion=motion, member=mover, aye=1)
     return motion
+
+
+@internal
+def _take_place(mover: uint256, motion: uint256):
+    # everyone reads what is open: nobody may fill it alone
+    places: uint256 = self._open[mover]
+    for i: uint256 in range(MAX_OPEN):
+        at: uint256 = 32 * i
+        head: uint256 = self._motions[(places >> at) & (2**32 - 1)].head
+        if (head >> 80) & 1 == 1 or block.timestamp >= (head >> 16) & (2**64 - 1):
+            self._open[mover] = (places & ~((2**32 - 1) << at)) | (motion << at)
+            return
+    raise "too many open motions of this member"
 
 
 @external
@@ -417,7 +445,8 @@ def enact(motion: uint256):
     """
     head: uint256 = self._open_head(motion)
     deadline: uint256 = (head >> 16) & (2**64 - 1)
-    assert block.timestamp < deadline + (head >> 88), "too late to enact it"
+    window: uint256 = (head >> 88) & (2**32 - 1)
+    assert block.timestamp < deadline + window, "too late to enact it"
     kind: uint256 = (head >> 8) & 255
     ayes: uint256 = self._motions[motion].ayes
     assert self._passes(kind, ayes), "it has not passed"
@@ -427,8 +456,13 @@ def enact(motion: uint256):
     if kind == ADMIT:
         voucher: address = self._address(words[0])
         assert voucher != empty(address), "voucher is empty"
-        self._usable[voucher] = max(self._usable[voucher], 1)
+        # more than one may hold the founding voucher, and whoever used one has it still
+        assert voucher != VOUCHER and self._usable[voucher] != SPENT, "voucher is used"
+        assert head >> 120 == self._removals, "a member was put out since"
+        if self._usable[voucher] != ELDER:
+            self._usable[voucher] = (self._removals << 64) | (block.timestamp + window)
     elif kind == REMOVE:
+        self._removals += 1
         extcall Work(MOOT).remove(words[0])
         assert self._weight(staticcall Work(MOOT).living()) > 0, "someone must be able to vote"
     elif kind == REKEY:
@@ -466,7 +500,7 @@ def _open_head(motion: uint256) -> uint256:
 def _passes(kind: uint256, ayes: uint256) -> bool:
     rules: uint256 = self._rules
     percent: uint256 = rules & 255
-    if kind == REMOVE or kind == REKEY or (kind >= WEIGH and kind <= RETIRE):
+    if kind <= REKEY or (kind >= WEIGH and kind <= RETIRE):
         percent = (rules >> 8) & 255
     living: uint256 = staticcall Work(MOOT).living()
     # elders that have yet to come count among all: whoever founds a successor decides nothing there alone
@@ -523,7 +557,7 @@ def rules() -> (uint256, uint256, uint256, uint256):
     """
     @notice How motions pass, and how many there are.
     @return Percent that ordinary motions must outweigh, percent that grave ones must (removal, keys, weights, rules,
-            retirement), the window in seconds, the number of motions so far.
+            retirement, admission), the window in seconds, the number of motions so far.
     """
     rules: uint256 = self._rules
     return rules & 255, (rules >> 8) & 255, rules >> 16, self._motion_count
@@ -554,11 +588,11 @@ def weight_of(member: uint256) -> uint256:
 @view
 def is_usable(voucher: address) -> uint256:
     """
-    @notice Whether a voucher that was voted for still admits a member.
+    @notice Whether a voucher that was voted for, or an elder's, still admits a member.
     @param voucher Address of the voucher's key.
     @return 1 if it does, else 0.
     """
-    return min(self._usable[voucher], 1)
+    return 1 if self._is_usable(voucher) else 0
 
 
 @external
@@ -624,7 +658,7 @@ def motions(start: uint256) -> DynArray[Motion, PAGE]:
                 noes=slots.noes,
                 done=(slots.head >> 80) & 1,
                 passed=1 if self._passes(kind, slots.ayes) else 0,
-                window=slots.head >> 88,
+                window=(slots.head >> 88) & (2**32 - 1),
             )
         )
     return page

@@ -26,6 +26,7 @@ PAGE: constant(uint256) = 32
 MAX_SECONDS: constant(uint256) = 7 * 86_400
 MAX_ROUNDS: constant(uint256) = 1_000_000
 MAX_DOUBLINGS: constant(uint256) = 6
+MAX_PROPOSED: constant(uint256) = 8
 MOVED: constant(uint256) = 2**16
 
 # phases, as `folkmoot.ledger.records.Phase` numbers them
@@ -182,6 +183,7 @@ _dataset_count: uint256
 _datasets: HashMap[uint256, DatasetSlots]
 
 _task_count: uint256
+_proposed: uint256[MAX_MEMBERS]  # of each member the last tasks that it proposed and that were not decided on then, 32 bits each
 _tasks: HashMap[uint256, TaskSlots]
 # grants, from the low end: dataset 64 bits, limit 64, until 48, last round 32
 _grants: HashMap[uint256, uint256[MAX_MEMBERS]]
@@ -373,6 +375,22 @@ def steer(task: uint256, standing: uint256):
     @param standing 1: adopted, 2: paused, 3: stopped.
     """
     self._decided()
+    self._steer(task, standing)
+
+
+@external
+def withdraw(task: uint256):
+    """
+    @notice Take back a task that the sender has proposed, while it is neither adopted nor stopped.
+    @param task The task.
+    """
+    assert self._tasks[task].terms & 255 == self._sender(), "not your task"
+    assert self._standing(task) == PROPOSED, "it is decided on"
+    self._steer(task, STOPPED)
+
+
+@internal
+def _steer(task: uint256, standing: uint256):
     terms: Terms = self._terms(task)
     before: uint256 = self._standing(task)
     stage: Stage = self._stage(task)
@@ -473,7 +491,8 @@ def describe(card: bytes32, schema: bytes32, conditions: bytes32, records: uint2
 @external
 def propose(bundle: bytes32, genesis: bytes32, terms: Terms) -> uint256:
     """
-    @notice Propose a task. It binds no one: the members adopt it, and each grants for itself.
+    @notice Propose a task. It binds no one: the members adopt it, and each grants for itself. Eight tasks of a member's
+            may be proposed at a time; `withdraw` makes room.
     @param bundle Hash of the task's code and policy.
     @param genesis Hash of the state its first round starts from.
     @param terms The numbers of its policy that this contract enforces.
@@ -493,6 +512,16 @@ def propose(bundle: bytes32, genesis: bytes32, terms: Terms) -> uint256:
     assert self._roll < MOVED, "the moot has moved"
     task: uint256 = self._task_count + 1
     self._task_count = task
+    # everyone reads what is proposed: nobody may fill it alone
+    places: uint256 = self._proposed[proposer]
+    at: uint256 = 0
+    for i: uint256 in range(MAX_PROPOSED):
+        before: uint256 = (places >> at) & (2**32 - 1)
+        if before == 0 or self._standing(before) != PROPOSED:
+            break
+        at += 32
+    assert at < 256, "too many proposals of this member"
+    self._proposed[proposer] = (places & ~((2**32 - 1) << at)) | (task << at)
     self._tasks[task].bundle = bundle
     self._tasks[task].genesis = genesis
     self._tasks[task].terms = (

@@ -16,7 +16,7 @@ class Kind(IntEnum):
     """What a motion asks for, and its three words; those it has no use for are zero."""
 
     ADMIT = 1
-    """The voucher's address: its holder may join, once."""
+    """The voucher's address: its holder may join, once, for as long as a window lasts from then on."""
     REMOVE = 2
     """A member."""
     REKEY = 3
@@ -37,7 +37,7 @@ class Kind(IntEnum):
     @property
     def grave(self) -> bool:
         """Whether it takes the larger majority."""
-        return self in (Kind.REMOVE, Kind.REKEY, Kind.WEIGH, Kind.RULES, Kind.RETIRE)
+        return self in (Kind.ADMIT, Kind.REMOVE, Kind.REKEY, Kind.WEIGH, Kind.RULES, Kind.RETIRE)
 
 
 @dataclass(frozen=True)
