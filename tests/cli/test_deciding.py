@@ -35,7 +35,7 @@ def test_a_task_is_adopted_by_more_than_half_and_a_grant_is_a_vote_for_it(
     assert "you have not read this code here" in granted.err
     shown = json.loads(folkmoot("motions", "--all", "--json", "--home", homes["cid"]).out)
     (motion,) = shown["motions"]
-    assert (motion["asks"], motion["state"], motion["motion"]["ayes"]) == ("adopt task 1", "enacted", 0b11)
+    assert (motion["asks"], motion["state"], motion["for"]) == ("adopt task 1", "enacted", ["ann", "bob"])
     assert folkmoot("motions", "--home", homes["cid"]).out.count("adopt") == 0  # nothing is pending
     again = folkmoot("vote", 1, "--home", homes["cid"])
     assert again.out == "motion 1, to adopt task 1: enacted\n"
@@ -46,7 +46,7 @@ def test_who_votes_against_is_counted_and_nobody_votes_twice(folkmoot: Folkmoot,
     assert moved.out.startswith("motion 1, to remove cid: open\n1 of 3 are for it; it passes with more than 66%\n")
     assert folkmoot("vote", 1, "--against", "--home", homes["cid"]).code == 0
     shown = json.loads(folkmoot("motions", "--json", "--home", homes["ann"]).out)["motions"][0]
-    assert (shown["motion"]["noes"], shown["reasons"]) == (0b100, "never there")
+    assert (shown["against"], shown["reasons"]) == (["cid"], "never there")
     assert "are not here yet" in folkmoot("motions", "--home", homes["bob"]).out
     twice = folkmoot("vote", 1, "--home", homes["cid"])
     assert (twice.code, twice.err) == (1, "folkmoot: the contract refused: already voted\n")

@@ -47,7 +47,7 @@ def test_show_tells_the_last_round_unless_all_are_asked_for(folkmoot: Folkmoot, 
 def test_a_task_without_a_model_says_so(folkmoot: Folkmoot, made: handmade.HandMade) -> None:
     home = made.homes[0].path
     folkmoot("propose", made.local.folder / "task.py", "--home", home)
-    newest = json.loads(folkmoot("tasks", "--json", "--home", home).out)[-1]["task"]["id"]
+    newest = json.loads(folkmoot("tasks", "--json", "--home", home).out)[-1]["task"]
     assert f"task {newest} has no model yet" in folkmoot("show", newest, "--home", home).err
     assert "task 1 has no model of round 9: its last final round is 3" in folkmoot("show", 1, 9, "--home", home).err
 

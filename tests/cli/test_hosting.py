@@ -47,7 +47,7 @@ def test_founding_and_joining_say_where_the_peer_listens_and_a_firewall_is_told_
 
 def test_the_host_is_shown(folkmoot: Folkmoot, home: Path) -> None:
     shown = json.loads(folkmoot("host", "show", "--home", home, "--json").out)
-    assert (shown["host"], shown["term"], shown["first"]) == ("ann", 0, 1)
+    assert (shown["host"], shown["term"], shown["first_block"]) == ("ann", 0, 1)
     assert (shown["needed"], shown["wanted"], shown["held"], shown["trouble"]) == (1, {}, False, None)
     said = folkmoot("host", "show", "--home", home).out
     assert "ann, term 0, from block 1 on" in said

@@ -46,7 +46,7 @@ def test_what_is_set_aside_is_shown_and_taken_back_when_nothing_came_of_the_task
     assert "30 units" in folkmoot("rewards", "fund", 1, 30, "--token", token).out
     assert json.loads(folkmoot("rewards", "fund", 1, 40, "--token", token, "--json").out)["pot"]["funded"] == 70
     told = json.loads(folkmoot("rewards", 1, "--json").out)
-    assert told["pots"] == [{"token": told["pots"][0]["token"], "funded": 70, "released": 0, "last": 0}]
+    assert told["pots"] == [{"token": told["pots"][0]["token"], "funded": 70, "released": 0, "last_round": None}]
     assert told["pots"][0]["token"].lower() == token.lower()
     assert (told["settlements"], told["scores"], list(told["owed"].values())) == ([], {}, [{}])
     assert [shown["task"] for shown in json.loads(folkmoot("rewards", "--json").out)] == [1]

@@ -119,7 +119,7 @@ def test_a_lost_folder_comes_back_from_the_words(
     words = json.loads(folkmoot("backup", "--home", moot["bob"], "--json").out)["words"]
     file = tmp_path / "bob-backup.json"
     assert folkmoot("backup", "--home", moot["bob"], "--file", file).code == 0
-    address = json.loads(folkmoot("id", "--home", moot["bob"], "--json").out)["address"]
+    address = json.loads(folkmoot("id", "--home", moot["bob"], "--json").out)["account"]
 
     restored = folkmoot("restore", "--file", file, "--home", tmp_path / "from-file")
     assert address in restored.out
@@ -135,7 +135,7 @@ def test_a_lost_folder_comes_back_from_the_words(
 
 def test_data_stay_and_their_path_is_told_to_nobody(folkmoot: Folkmoot, moot: dict[str, Path], tmp_path: Path) -> None:
     added = json.loads(folkmoot("data", "add", tmp_path / "ann.csv", "--home", moot["ann"], "--json").out)
-    assert (added["id"], added["records"]) == (1, 1)
+    assert (added["dataset"], added["records"]) == (1, 1)
     (seen_by_bob,) = json.loads(folkmoot("data", "list", "--home", moot["bob"], "--json").out)
     assert seen_by_bob["path"] is None
     (seen_by_ann,) = json.loads(folkmoot("data", "list", "--home", moot["ann"], "--json").out)
@@ -170,7 +170,7 @@ def test_a_task_is_proposed_reviewed_granted_and_revoked(
     folkmoot: Folkmoot, moot: dict[str, Path], tmp_path: Path
 ) -> None:
     proposed = json.loads(folkmoot("propose", moot["task.py"], "--home", moot["ann"], "--json").out)
-    assert (proposed["id"], proposed["rounds"]) == (1, 2)
+    assert (proposed["task"], proposed["rounds"]) == (1, 2)
     reviewed = folkmoot("review", 1, "--home", moot["ann"])
     assert TASK.strip() in reviewed.out
     assert proposed["bundle"] in reviewed.out
@@ -184,10 +184,10 @@ def test_a_task_is_proposed_reviewed_granted_and_revoked(
     granted = folkmoot("grant", 1, 1, "--home", moot["ann"])
     assert "1 of the 2 grants" in granted.out
     (listed,) = json.loads(folkmoot("tasks", "--home", moot["bob"], "--json").out)
-    assert (listed["task"]["granted"], listed["round"]["round"]) == (1, 0)
+    assert (listed["granted_by"], listed["round"], listed["phase"]) == (["ann"], 0, "proposed")
     assert folkmoot("revoke", 1, "--home", moot["ann"]).code == 0
     (listed,) = json.loads(folkmoot("tasks", "--home", moot["bob"], "--json").out)
-    assert listed["task"]["granted"] == 0
+    assert listed["granted_by"] == []
     assert "no grant" in folkmoot("revoke", 1, "--home", moot["ann"]).err
 
 

@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from folkmoot.cli import audit, datasets, demo, governing, history, hosting, members, privacy, rewards, running, tasks
+from folkmoot.cli import (
+    audit,
+    datasets,
+    demo,
+    governing,
+    history,
+    hosting,
+    members,
+    privacy,
+    rewards,
+    running,
+    tasks,
+    waiting,
+)
 from folkmoot.errors import DiskError, FolkmootError
 
 __all__ = ["app", "main"]
@@ -31,7 +44,7 @@ _PANELS: dict[str, list[Callable[..., None]]] = {
     "Keys": [members.id_, members.backup, members.restore, members.delegate],
     "Data and tasks": [tasks.propose, tasks.tasks, tasks.review, tasks.grant, tasks.revoke, privacy.privacy],
     "Deciding together": [governing.motions, governing.vote, governing.enact, governing.follow],
-    "Running": [running.run, running.status],
+    "Running": [running.run, running.status, waiting.wait],
     "What came of it": [history.log, history.show, history.verify, audit.audit, history.export, history.unlearn],
 }
 for _panel, _commands in _PANELS.items():

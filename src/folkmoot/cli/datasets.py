@@ -36,6 +36,7 @@ def add(
     json: JsonOption = False,
 ) -> None:
     """Describe a dataset on the ledger: a hash and a rounded number of records, never its values."""
+    from folkmoot.ledger.documents import dataset_document
     from folkmoot.peer.home import Home
     from folkmoot.peer.offering import add_dataset, count_records
 
@@ -45,7 +46,7 @@ def add(
     known = count_records(path) if records == "auto" else _number(records)
     dataset = add_dataset(peer, path, known, description, schema=schema, terms=terms)
     if json:
-        show_json(dataset)
+        show_json(dataset_document(dataset, {dataset.owner: peer.config.name}))
     else:
         print(f"dataset {dataset.id}: {dataset.records} records, card {short(dataset.card)}")
         print(f"Next: folkmoot review TASK, what would run on it; then folkmoot grant TASK {dataset.id}")
@@ -57,6 +58,7 @@ def list_(
     json: JsonOption = False,
 ) -> None:
     """List the datasets of all members; the paths of your own are known only here."""
+    from folkmoot.ledger.documents import dataset_document
     from folkmoot.peer.home import Home
 
     peer = Home.open(home)
@@ -64,12 +66,7 @@ def list_(
     names = {member.index: member.name for member in moot.members()}
     found = moot.datasets()
     if json:
-        show_json(
-            [
-                {"id": d.id, "owner": names[d.owner], "records": d.records, "card": d.card, "path": paths.get(d.id)}
-                for d in found
-            ]
-        )
+        show_json([{**dataset_document(d, names), "path": paths.get(d.id)} for d in found])
     else:
         show_table(
             ("dataset", "owner", "records", "card", "path"),

@@ -32,8 +32,8 @@ def motions(
     json: JsonOption = False,
 ) -> None:
     """List what is put to the vote, and how the votes stand."""
+    from folkmoot.ledger.documents import motion_document, names_of
     from folkmoot.ledger.motions import sentence
-    from folkmoot.ledger.records import members_of
     from folkmoot.peer.home import Home
 
     peer = Home.open(home)
@@ -43,7 +43,7 @@ def motions(
     rows = [(m, m.state(now)) for m in moot.assembly.motions()]
     rows = [(m, state) for m, state in rows if all_ or state in ("open", "passed")]
     if json:
-        told = [{"motion": m, "asks": sentence(m, names), "state": s, "reasons": _reasons(peer, m)} for m, s in rows]
+        told = [{**motion_document(m, names, rules, now), "reasons": _reasons(peer, m)} for m, _ in rows]
         show_json({"rules": rules, "motions": told})
         return
     show_table(
@@ -53,8 +53,8 @@ def motions(
                 m.id,
                 sentence(m, names),
                 names[m.mover],
-                ", ".join(names[i] for i in members_of(m.ayes)),
-                ", ".join(names[i] for i in members_of(m.noes)),
+                ", ".join(names_of(m.ayes, names)),
+                ", ".join(names_of(m.noes, names)),
                 f"{rules.grave if m.kind.grave else rules.ordinary}%",
                 time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(m.deadline)),
                 state,
@@ -296,14 +296,15 @@ def _reasons(peer: Home, motion: Motion) -> str:
 
 
 def _tell(moot: Moot, motion: Motion, json: bool) -> None:
+    from folkmoot.ledger.documents import motion_document
     from folkmoot.ledger.motions import sentence
 
     names = {m.index: m.name for m in moot.members()}
-    rules = moot.assembly.rules()
-    state = motion.state(moot.now())
+    rules, now = moot.assembly.rules(), moot.now()
     if json:
-        show_json({"motion": motion, "asks": sentence(motion, names), "state": state})
+        show_json(motion_document(motion, names, rules, now))
         return
+    state = motion.state(now)
     print(f"motion {motion.id}, to {sentence(motion, names)}: {state}")
     if state == "open":
         needed = rules.grave if motion.kind.grave else rules.ordinary

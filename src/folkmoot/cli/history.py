@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from folkmoot.peer.home import Home
     from folkmoot.peer.lineage import Lineage, Step
     from folkmoot.peer.sources import Sources
+    from folkmoot.peer.verify import VerifyReport
 
 __all__ = [
     "BlobsOption",
@@ -74,7 +75,7 @@ def log(
     json: JsonOption = False,
 ) -> None:
     """Tell all that happened in the moot, as the ledger has it; with a task, its final rounds."""
-    from folkmoot.ledger.records import members_of
+    from folkmoot.ledger.documents import final_document, names_of
     from folkmoot.peer.home import Home
 
     moot = Home.open(home).moot()
@@ -83,10 +84,10 @@ def log(
         return
     moot.task(task)
     finals = moot.finals(task)
-    if json:
-        show_json(finals)
-        return
     names = {member.index: member.name for member in moot.members()}
+    if json:
+        show_json([final_document(final, names) for final in finals])
+        return
     show_table(
         ("round", "attempt", "model", "made of", "signed by", "at"),
         (
@@ -94,7 +95,7 @@ def log(
                 final.round,
                 final.attempt + 1,
                 short(final.model),
-                ", ".join(names[i] for i in members_of(final.survivors)),
+                ", ".join(names_of(final.survivors, names)),
                 f"{final.signers.bit_count()} of {final.members.bit_count()}",
                 moment(final.time),
             )
@@ -105,6 +106,7 @@ def log(
 
 def _tell_all(home: Home, json: bool) -> None:
     from folkmoot.ledger.chronicle import entries, names_in, tell
+    from folkmoot.ledger.documents import entry_document
     from folkmoot.peer.register import consents
 
     history = entries(home.moot())
@@ -113,10 +115,13 @@ def _tell_all(home: Home, json: bool) -> None:
     how = {given.ended.place: f": {given.how}" for given in consents(history) if given.ended}
     says = [tell(entry, names, motions) + how.get(entry.place, "") * (entry.kind == "Revoked") for entry in history]
     if json:
-        show_json([{**vars(entry), "says": told} for entry, told in zip(history, says, strict=True)])
+        rows = zip(history, says, strict=True)
+        show_json([{**entry_document(entry, names), "says": told} for entry, told in rows])
         return
-    rows = zip(history, says, strict=True)
-    show_table(("block", "at", "what happened"), ((entry.block, moment(entry.time), told) for entry, told in rows))
+    show_table(
+        ("block", "at", "what happened"),
+        ((entry.block, moment(entry.time), told) for entry, told in zip(history, says, strict=True)),
+    )
 
 
 def show(
@@ -139,11 +144,35 @@ def show(
         found = lineage(sources, task, round_)
         names = sources.register.names
     if json:
-        import msgspec
-
-        show_json(msgspec.to_builtins(found))
+        show_json(_document(found, names))
         return
     _show_lineage(found, names, all_)
+
+
+def _document(found: Lineage, names: Mapping[int, str]) -> dict[str, Any]:
+    """A lineage as JSON, in the words of the other documents."""
+    import msgspec
+
+    from folkmoot.ledger.documents import terms_document
+    from folkmoot.ledger.records import iso, number_of
+
+    def stretch(told: Any) -> dict[str, Any]:
+        proposer, without = told.pop("proposer"), told.pop("without")
+        who = {"proposed_by": names[proposer], "without": [names[member] for member in without]}
+        return {**told, **who, "terms": terms_document(told["terms"])}
+
+    def share(told: Any) -> dict[str, Any]:
+        until, last = told.pop("until"), told.pop("last")
+        bounds = {"until": None if until is None else iso(until), "last_round": last}
+        return {**told, **bounds, "member": number_of(told["member"])}
+
+    def step(told: Any) -> dict[str, Any]:
+        counted = {"attempt": told["attempt"] + 1, "time": iso(told["time"]), "of_members": told.pop("members")}
+        signed = [names[member] for member in told.pop("signers")]
+        return {**told, **counted, "signed_by": signed, "survivors": [share(one) for one in told["survivors"]]}
+
+    told = msgspec.to_builtins(found)
+    return {**told, "course": [stretch(s) for s in told["course"]], "steps": [step(s) for s in told["steps"]]}
 
 
 def _show_lineage(found: Lineage, names: Mapping[int, str], every: bool) -> None:
@@ -214,7 +243,7 @@ def verify(
         report = replay(sources)
         same = None if compare is None else hold_against(sources, compare)
     if json:
-        show_json(report)
+        show_json(_verified(report))
         return
     for note in report.notes:
         print(note)
@@ -223,6 +252,30 @@ def verify(
     if same is not None:
         print(f"{same} entries of the ledger are the same at {compare}")
     print(f"verified: {report.rounds} rounds replayed, every hash holds")
+
+
+def _verified(report: VerifyReport) -> dict[str, Any]:
+    """What a replay held, as JSON."""
+    return {
+        "moot": report.moot,
+        "members": report.members,
+        "tasks": [
+            {
+                "task": task,
+                "model": model,
+                "without": report.without.get(task, ()),
+                "metrics": [{"round": at, "metric": name, "value": v} for at, name, v in report.metrics.get(task, ())],
+            }
+            for task, model in report.models.items()
+        ],
+        "rounds": report.rounds,
+        "blocks": report.blocks,
+        "entries": report.entries,
+        "contributions": report.consents,
+        "expelled": report.expelled,
+        "settlements": report.settlements,
+        "notes": report.notes,
+    }
 
 
 def _verify_export(
@@ -274,7 +327,7 @@ def export(
         found = export_folder(Home.open(home), task, out, round_, licence)
         round, model = found.round, found.model
     if json:
-        show_json({"path": str(out), "round": round, "model": model})
+        show_json({"path": str(out), "task": task, "round": round, "model": model})
     else:
         print(f"{out}: the model of round {round}, hash {model}")
 
@@ -298,10 +351,12 @@ def unlearn(
     who = member_named(peer.moot().members(), member).name
     record, pin = propose_without(peer, task, who)
     if json:
-        import msgspec
-
-        show_json({"id": record.id, **msgspec.to_builtins(pin)})
+        start = {"task": pin.task, "round": pin.round, "model": pin.model}
+        names = {m.index: m.name for m in peer.moot().members()}
+        without = [names[member] for member in pin.without]
+        told = {"rounds": pin.rounds, "start_members": pin.start_members, "without": without, "continues": start}
+        show_json({"task": record.id, **told})
         return
-    start = f"round {pin.round} of task {pin.task}" if pin.round else f"the first state of task {pin.task}"
-    print(f"task {record.id} continues from {start} without {who}: {pin.rounds} rounds, model {pin.model}")
+    begins = f"round {pin.round} of task {pin.task}" if pin.round else f"the first state of task {pin.task}"
+    print(f"task {record.id} continues from {begins} without {who}: {pin.rounds} rounds, model {pin.model}")
     print(f"Next: folkmoot review {record.id}, folkmoot vote, and folkmoot grant {record.id} DATASET")

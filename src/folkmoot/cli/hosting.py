@@ -34,7 +34,7 @@ def show(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     if json:
         show_json(shown)
         return
-    print(f"host    {shown.host}, term {shown.term}, from block {shown.first} on")
+    print(f"host    {shown.host}, term {shown.term}, from block {shown.first_block} on")
     print(f"url     {shown.url}")
     print(f"chain   {shown.blocks} blocks here, the newest is {shown.newest.hex()}")
     for wanted, by in shown.wanted.items():
@@ -75,7 +75,7 @@ def move(
         lacking = 0 if stays or moved else shown.lacking(wanted.name)
         show_json({**dataclasses.asdict(shown), "missing": lacking})
     elif moved:
-        print(f"{shown.host} hosts the chain now, from block {shown.first} on")
+        print(f"{shown.host} hosts the chain now, from block {shown.first_block} on")
     elif stays:
         print(f"your vote is for {wanted.name}, who hosts the chain")
     else:
@@ -89,7 +89,7 @@ class _Facts:
 
     host: str
     term: int
-    first: int
+    first_block: int
     """The first block that this host ordered."""
     url: str
     blocks: int
@@ -139,7 +139,7 @@ def _facts(copy: HostedReplica, moot: Moot) -> _Facts:
     return _Facts(
         host=names.get(book.host, book.host.hex()[:10]),
         term=book.term,
-        first=book.floor + 1,
+        first_block=book.floor + 1,
         url=str(HostUrl(book.host, next((m.addresses for m in members if m.endpoint == book.host), ()))),
         blocks=copy.number,
         newest=copy.newest.hash,

@@ -11,6 +11,7 @@ import typer
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, ListenOption, short, show_json, show_table
 
 if TYPE_CHECKING:
+    from folkmoot.ledger import Moot
     from folkmoot.ledger.records import Member
     from folkmoot.peer.ticket import Ticket
 
@@ -93,10 +94,8 @@ def join(
     if told is not None:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
     if json:
-        config = peer.config
-        show_json(
-            {"contract": config.contract, "ledger": config.ledger, "listen": config.bind, "member": number_of(index)},
-        )
+        config, who = peer.config, {"member": number_of(index), "name": as_}
+        show_json({"contract": config.contract, "ledger": config.ledger, "listen": config.bind, **who})
         return
     moot = peer.moot()
     print(f"joined {moot.name()!r} as {as_!r}, its member {number_of(index)}")
@@ -143,10 +142,10 @@ def members(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     moot = Home.open(home).moot()
     known = moot.members()
     if json:
-        show_json(known)
+        show_json([_document(moot, member) for member in known])
         return
     show_table(
-        ("member", "name", "address", "endpoint", "last seen at", "keys", "vote"),
+        ("member", "name", "account", "endpoint", "last seen at", "keys", "vote"),
         (
             (
                 m.number,
@@ -168,7 +167,7 @@ def id_(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
 
     identity = Home(home).identity
     keys = {
-        "address": identity.account.address,
+        "account": identity.account.address,
         "endpoint": identity.endpoint.hex(),
         "exchange": identity.exchange.hex(),
     }
@@ -274,6 +273,23 @@ def restore(
         identity = Identity.from_words(_read_words())
     Home(home).ensure_identity(identity)
     print(f"restored {identity.account.address} to {home}")
+
+
+def _document(moot: Moot, member: Member) -> dict[str, object]:
+    from folkmoot.peer.identity import check_binding
+
+    return {
+        "member": member.number,
+        "name": member.name,
+        "living": member.living,
+        "vote_weight": moot.assembly.weight_of(member.index) if member.living else 0,
+        "account": member.address,
+        "main_account": member.main,
+        "endpoint": member.endpoint,
+        "exchange": member.exchange,
+        "bound": check_binding(member),
+        "addresses": member.addresses,
+    }
 
 
 def _keys(member: Member, bound: bool) -> str:

@@ -12,6 +12,7 @@ from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, show_json, s
 
 if TYPE_CHECKING:
     from folkmoot.ledger import Moot
+    from folkmoot.ledger.purse import Pot
     from folkmoot.ledger.records import Member
     from folkmoot.peer.home import Home
 
@@ -81,7 +82,7 @@ def fund(
     moot.purse.fund(task, unit, amount)
     pot = moot.purse.pot(task, unit)
     if json:
-        show_json({"task": task, "pot": pot})
+        show_json({"task": task, "pot": _pot(pot)})
         return
     came = pot.funded - before
     note = "" if came == amount else f" ({came} of them came: the token keeps a part of what it moves)"
@@ -147,6 +148,7 @@ def reclaim(
 
 
 def _told(peer: Home, moot: Moot, task: int) -> dict[str, Any]:
+    from folkmoot.ledger.documents import names_of
     from folkmoot.peer.journal import ratings
 
     purse, born, members = moot.purse, moot.about().born, moot.members()
@@ -155,11 +157,11 @@ def _told(peer: Home, moot: Moot, task: int) -> dict[str, Any]:
     settlements = [
         {
             "token": settled.token,
-            "first": settled.first,
-            "last": settled.last,
+            "first_round": settled.first,
+            "last_round": settled.last,
             "amount": settled.amount,
             "parts": {names[at]: part for at, part in enumerate(settled.parts) if part},
-            "signers": settled.signers.bit_count(),
+            "signed_by": names_of(settled.signers, names),
         }
         for settled in purse.settlements(task, born)
     ]
@@ -170,11 +172,15 @@ def _told(peer: Home, moot: Moot, task: int) -> dict[str, Any]:
     return {
         "task": task,
         "points": points,
-        "pots": pots,
+        "pots": [_pot(pot) for pot in pots],
         "scores": scores,
         "settlements": settlements,
         "owed": owed,
     }
+
+
+def _pot(pot: Pot) -> dict[str, Any]:
+    return {"token": pot.token, "funded": pot.funded, "released": pot.released, "last_round": pot.last or None}
 
 
 def _scores(
@@ -204,7 +210,7 @@ def _show(told: Mapping[str, Any]) -> None:
         return
     show_table(
         ("token", "set aside", "split", "up to round"),
-        [(called(pot.token), pot.funded, pot.released, pot.last) for pot in told["pots"]],
+        [(called(p["token"]), p["funded"], p["released"], p["last_round"]) for p in told["pots"]],
         title=f"the bounty of task {task}",
     )
     show_table(
@@ -223,8 +229,8 @@ def _show(told: Mapping[str, Any]) -> None:
     )
     for settled in told["settlements"]:
         parts = ", ".join(f"{name} {part}" for name, part in settled["parts"].items())
-        spans = f"rounds {settled['first']} to {settled['last']}"
-        span = spans if settled["first"] <= settled["last"] else "the rest"
+        first, last = settled["first_round"], settled["last_round"]
+        span = f"rounds {first} to {last}" if first <= last else "the rest"
         print(f"{settled['amount']} {called(settled['token'])} for {span}: {parts}")
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from folkmoot.cli.documents import status_document
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, ListenOption, show_json, sparkline
 
 if TYPE_CHECKING:
@@ -176,8 +177,6 @@ def clock(moment: float) -> str:
 
 
 def _plain(status: PeerStatus | None) -> object:
-    import msgspec
-
     if status is None:
         return None
-    return {**msgspec.to_builtins(status), "alive": status.alive, "age": round(status.age, 3), "stale": status.stale}
+    return {**status_document(status), "alive": status.alive, "age": round(status.age, 3), "stale": status.stale}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,7 +13,8 @@ from folkmoot.cli.privacy import promises
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, short, show_json, show_table
 
 if TYPE_CHECKING:
-    from folkmoot.ledger.records import RoundView, TaskRecord
+    from folkmoot.ledger import Moot
+    from folkmoot.ledger.records import TaskRecord
 
 __all__ = ["TaskArgument", "grant", "propose", "review", "revoke", "tasks"]
 
@@ -39,7 +39,8 @@ def propose(
     alike = unscored(task)
     promised = promises(task.policy, max(peer.moot().member_count(), record.start_members))
     if json:
-        show_json({**dataclasses.asdict(record), "promises": promised, "unscored": alike})
+        told = _document(peer.moot(), record)
+        show_json({**told, "name": task.name, "promises": promised, "unscored": alike})
         return
     print(f"task {record.id}: {task.name}, {record.rounds} rounds, bundle {record.bundle.hex()}")
     for sentence in promised:
@@ -51,14 +52,15 @@ def propose(
 
 def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     """List the tasks of the moot, and how far each has come."""
-    from folkmoot.ledger.records import members_of
+    from folkmoot.ledger.documents import ledger_phase, names_of, task_document
     from folkmoot.peer.home import Home
 
     moot = Home.open(home).moot()
     names = {member.index: member.name for member in moot.members()}
     rows = [(task, moot.round_view(task.id)) for task in moot.tasks()]
+    now = moot.now()
     if json:
-        show_json([{"task": task, "round": view} for task, view in rows])
+        show_json([task_document(task, view, names, now) for task, view in rows])
         return
     show_table(
         ("task", "proposed by", "phase", "round", "of", "granted by", "bundle"),
@@ -66,10 +68,10 @@ def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
             (
                 task.id,
                 names[task.proposer],
-                _phase(task, view),
+                ledger_phase(task, view, now),
                 view.round,
                 task.rounds,
-                ", ".join(names[i] for i in members_of(task.granted)),
+                ", ".join(names_of(task.granted, names)),
                 short(task.bundle),
             )
             for task, view in rows
@@ -77,7 +79,7 @@ def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     )
     me = moot.me()
     for task, view in rows:
-        if me is not None and not task.granted >> me.index & 1 and _phase(task, view) not in _OVER:
+        if me is not None and not task.granted >> me.index & 1 and ledger_phase(task, view, now) not in _OVER:
             print(_how_to_grant(task.id))
 
 
@@ -101,7 +103,8 @@ def review(
     files = {k: v.decode(errors="replace") for k, v in read_bundle(bundle_of(peer, record)).items()}
     before = None if full else reviewing.closest(peer, record.bundle, files)
     if json:
-        show_json({"task": record, "files": files, "reviewed_before": before and before[0]})
+        told = _document(peer.moot(), record)
+        show_json({**told, "files": files, "reviewed_before": before and before[0]})
     else:
         print(
             f"# task {record.id}, bundle {record.bundle.hex()}, {record.standing.name.lower()}\n"
@@ -195,12 +198,11 @@ def _warn(task: int, yes: bool) -> None:
         raise typer.Abort
 
 
-def _phase(task: TaskRecord, view: RoundView) -> str:
-    """Where a task stands, in a word."""
-    from folkmoot.ledger.records import Phase, Standing
+def _document(moot: Moot, record: TaskRecord) -> dict[str, Any]:
+    from folkmoot.ledger.documents import task_document
 
-    as_it_goes = task.standing is Standing.ADOPTED or (view.phase is Phase.DONE and task.standing is Standing.PAUSED)
-    return (view.phase if as_it_goes else task.standing).name.lower()
+    names = {member.index: member.name for member in moot.members()}
+    return task_document(record, moot.round_view(record.id), names, moot.now())
 
 
 def _show_code(name: str, code: str) -> None:

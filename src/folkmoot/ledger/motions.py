@@ -9,7 +9,7 @@ from enum import IntEnum
 from folkmoot.ledger.address import checksum_address
 from folkmoot.ledger.records import Standing, called
 
-__all__ = ["Kind", "Motion", "Rules", "sentence"]
+__all__ = ["STEERED", "Kind", "Motion", "Rules", "sentence"]
 
 
 class Kind(IntEnum):
@@ -95,7 +95,7 @@ def sentence(motion: Motion, names: Mapping[int, str]) -> str:
         Kind.ADMIT: lambda: f"admit the holder of the voucher {_address(a)}",
         Kind.REMOVE: lambda: f"remove {who}",
         Kind.REKEY: lambda: f"give {who} the main account {_address(b)}",
-        Kind.STEER: lambda: f"{_STEERED.get(b, f'put into standing {b}')} task {a}",
+        Kind.STEER: lambda: f"{STEERED.get(b, f'put into standing {b}')} task {a}",
         Kind.BOUND: lambda: (
             f"allow only tasks with at least {a} members in each round" + (" and secret contributions" if b else "")
         ),
@@ -107,7 +107,8 @@ def sentence(motion: Motion, names: Mapping[int, str]) -> str:
     return words[motion.kind]()
 
 
-_STEERED: Mapping[int, str] = {Standing.ADOPTED: "adopt", Standing.PAUSED: "pause", Standing.STOPPED: "stop"}
+STEERED: Mapping[int, str] = {Standing.ADOPTED: "adopt", Standing.PAUSED: "pause", Standing.STOPPED: "stop"}
+"""What a motion of the kind STEER does to a task, by the standing that it asks for."""
 
 
 def _address(value: int) -> str:
