@@ -43,7 +43,7 @@ def new(
 ) -> None:
     """Found a moot and print the ticket that admits its other members.
 
-    You become its first member and keep no other privilege: past the seats, more than half of the
+    You become its first member and keep no other privilege: past the seats, two thirds of the
     members must vote for a newcomer (folkmoot invite).
     """
     from folkmoot.peer.founding import found
@@ -116,7 +116,7 @@ def invite(
 ) -> None:
     """Vote for a newcomer beyond the founding seats; without a ticket, make one and cast the first vote.
 
-    The ticket admits one member once more than half of the members have voted for it.
+    The ticket admits one member once the members have voted for it by the larger majority: two thirds, unless they changed it.
     """
     from folkmoot.peer.founding import vote
     from folkmoot.peer.home import Home
@@ -128,9 +128,9 @@ def invite(
     if json:
         show_json({"ticket": text, "admits": admits})
         return
-    needed = peer.moot().member_count() // 2 + 1
+    needed = peer.moot().assembly.rules().grave
     print("your vote is cast; the ticket admits one member", end=" ")
-    print("now:\n" if admits else f"when {needed} members have run folkmoot invite TICKET:\n")
+    print("now:\n" if admits else f"once more than {needed}% of the members have run folkmoot invite TICKET:\n")
     print(text)
 
 

@@ -14,7 +14,7 @@ from folkmoot.ledger.contract import Contract
 from folkmoot.ledger.interface import Interface, answer, hints, text, words
 from folkmoot.ledger.motions import Kind, Motion, Rules
 from folkmoot.ledger.pages import pages
-from folkmoot.ledger.records import JoinFields, Member
+from folkmoot.ledger.records import JoinFields, Member, called
 from folkmoot.ledger.signer import Keyed
 from folkmoot.ledger.statements import delegation_digest, sign, voucher_digest
 
@@ -70,7 +70,7 @@ class Assembly(Contract):
         """One member. Raises ``LedgerRefused`` when there is none of that index."""
         found = _members(index, living, self._call("members", index))
         if not found:
-            raise LedgerRefused(f"the moot has no member {index}")
+            raise LedgerRefused(f"the moot has no {called(index)}")
         return found[0]
 
     def join(self, fields: JoinFields, voucher_key: bytes) -> None:

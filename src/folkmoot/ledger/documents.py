@@ -238,6 +238,7 @@ _FIELDS: Mapping[str, _Field] = {
     "mover": _role("moved_by"),
     "members": _several("members"),
     "survivors": _several("survivors"),
+    "first_survivors": _several("first_survivors"),
     "dealt": _several("dealt"),
     "signers": _several("signed_by"),
     "ayes": _several("for"),

@@ -32,6 +32,7 @@ from folkmoot.ledger.records import (
     TaskRecord,
     Terms,
     bitmap_of,
+    called,
     members_of,
 )
 from folkmoot.ledger.signer import Keyed
@@ -320,7 +321,7 @@ class Moot(Contract):
             return tuple(found[member] for member in members_of(view.committed))
         except KeyError as missing:
             raise ChainError(
-                f"the chain's events leave out the commit of member {missing} in round {view.round} of task"
+                f"the chain's events leave out the commit of {called(missing.args[0])} in round {view.round} of task"
                 f" {view.task}; use a full node"
             ) from None
 
