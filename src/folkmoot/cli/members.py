@@ -116,7 +116,7 @@ def invite(
 ) -> None:
     """Vote for a newcomer beyond the founding seats; without a ticket, make one and cast the first vote.
 
-    The ticket admits one member once the members have voted for it by the larger majority: two thirds, unless they changed it.
+    The ticket admits one member once the larger majority has voted for it: two thirds, unless the moot changed that.
     """
     from folkmoot.peer.founding import vote
     from folkmoot.peer.home import Home
