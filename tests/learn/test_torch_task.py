@@ -154,19 +154,6 @@ def test_the_design_documents_example_works_with_integer_labels():
     assert fm.held_out(task, fm.alone(task, data), data)["auc"] > 0.9
 
 
-def test_batch_norms_statistics_are_averaged_and_its_counter_stays_home():
-    task = task_of(model=lambda: nn.Sequential(nn.BatchNorm1d(5), nn.Linear(5, 2)), server=fm.FedAdam())
-    state, data = task.init(), task.load("")
-    assert set(state.arrays) >= {"buffer/0.running_mean", "buffer/0.running_var", "0.weight", "1.bias"}
-    assert not [name for name in state.arrays if "num_batches" in name or name.startswith("server/m/buffer")]
-    contribution = task.contribute(state, data, CONTEXT)
-    moved = task.update(state, mean_of([contribution]))
-    name = "buffer/0.running_mean"
-    np.testing.assert_allclose(moved.arrays[name], state.arrays[name] + contribution.arrays[name])
-    assert np.abs(contribution.arrays[name]).max() > 0
-    assert state_bytes(moved)
-
-
 def test_frozen_parameters_stay_out_of_the_state():
     def model():
         module = mlp()

@@ -522,6 +522,20 @@ DEFENCES = [
         ("round/test_fixed.py::test_hostile_side_words_are_named",),
     ),
     Defence(
+        "words of buffers keep their bounds",
+        ROUND + "layout.py",
+        "if not set(bytes(side[start:end])[5::6]) <= _WITHIN_BOUND:",
+        "if False:",
+        ("round/test_fixed.py::test_hostile_words_of_buffers_are_named",),
+    ),
+    Defence(
+        "a sum of buffers keeps its bound under masks",
+        ROUND + "fixed.py",
+        "sums = np.clip(side[:, start : start + layout.buffered], -bound, bound)",
+        "sums = side[:, start : start + layout.buffered]",
+        ("round/test_fixed.py::test_a_sum_of_buffers_that_no_members_can_have_counts_as_the_nearest_they_can",),
+    ),
+    Defence(
         "the cap that everyone checks",
         ROUND + "reduce.py",
         "vectors = cap(vectors, policy.clip)",

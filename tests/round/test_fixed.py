@@ -302,3 +302,69 @@ def test_an_aggregate_cannot_be_written_to() -> None:
     result = fixed.aggregate(values, side, layout, 1)
     with pytest.raises(ValueError, match="read-only"):
         result.arrays["w"][0, 0] = 1.0  # type: ignore[index]
+
+
+def buffered(exponent: int | None = -8) -> Layout:
+    """An array under a cap, and two buffers beside it."""
+    known = {} if exponent is None else {"mean": exponent, "seen": exponent}
+    schema = {"w": (3,), "mean": (4,), "seen": ()}
+    return make_layout(schema, known, METRICS, 16, cap=1.0, weighted=False, buffers={"mean", "seen"})
+
+
+def with_buffers(scale: float) -> Contribution:
+    arrays = {"w": np.array([0.5, -0.5, 0.25]), "mean": scale * np.arange(4.0), "seen": np.array(scale)}
+    return Contribution(arrays, 7)
+
+
+def test_buffers_keep_values_that_the_cap_on_weights_has_no_room_for() -> None:
+    layout = buffered()
+    values, side = travel([with_buffers(1e6), with_buffers(3e6)], layout, 3)
+    arrays = fixed.aggregate(values, side, layout, 2).arrays
+    np.testing.assert_allclose(arrays["mean"], 2e6 / 7 * np.arange(4.0), rtol=1e-9)  # weights of 7 each
+    np.testing.assert_allclose(arrays["w"], np.array([0.5, -0.5, 0.25]) / 7, atol=1e-4)
+    assert arrays["seen"].shape == ()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4, 1e12])
+def test_the_step_of_a_buffer_settles_where_its_values_have_room(scale: float) -> None:
+    exponent: dict[str, int] | None = None
+    for _ in range(20):
+        layout = buffered(None if exponent is None else exponent["mean"])
+        _, side = fixed.quantise(with_buffers(scale), {}, layout)
+        exponent = fixed.next_exponents(side, layout, 1)
+    assert exponent is not None
+    assert "w" not in exponent, "the cap fixes the step of the weights"
+    peak = 3 * scale / 2.0 ** exponent["mean"]
+    assert 2.0**37 < peak < 2.0**41
+
+
+@pytest.mark.parametrize(
+    ("place", "word", "what"), [(1, 3, "vote"), (2, -3, "vote"), (3, 1 << 46, "buffer"), (6, -(1 << 46) - 1, "buffer")]
+)
+def test_hostile_words_of_buffers_are_named(place: int, word: int, what: str) -> None:
+    layout = buffered()
+    values, side = fixed.quantise(with_buffers(1.0), {}, layout)
+    fixed.check_side(fixed.encode_shards(values, side, layout, 4)[0], layout, 4)
+    side[place] = word
+    with pytest.raises(IntegrityError, match=what):
+        fixed.check_side(fixed.encode_shards(values, side, layout, 4)[0], layout, 4)
+
+
+def test_a_sum_of_buffers_that_no_members_can_have_counts_as_the_nearest_they_can() -> None:
+    layout = buffered()
+    _, side = travel([with_buffers(1.0)] * 3, layout, 1)
+    side[3:] = 1 << 60  # as a liar under masks may leave it
+    means = fixed.buffer_means(side[None], layout, [3], [3])
+    assert float(np.abs(means).max()) == ((1 << 46) - 1) * 2.0**-8
+
+
+def test_a_liars_votes_in_its_group_move_the_step_of_a_buffer_no_more_than_an_honest_row_wants() -> None:
+    layout = buffered()
+    _, honest = fixed.quantise(with_buffers(1e8), {}, layout)
+    rows = np.stack([3 * honest, 3 * honest, 3 * honest])
+    rows[0, 1:3] = 1 << 50
+    assert fixed.robust_exponents(rows, layout, 1, [3, 3, 3]) == fixed.next_exponents(honest, layout, 1)
+    new = buffered(None)
+    _, asked = fixed.quantise(with_buffers(1e12), {}, new)
+    sums = np.stack([3 * asked, 3 * asked, -(1 << 50) * np.ones_like(asked)])
+    assert fixed.robust_exponents(sums, new, 1, [3, 3, 3]) == fixed.next_exponents(asked, new, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -58,9 +59,19 @@ def _left(allowed: int | None, releases: int) -> str:
     return "" if allowed is None else f"{max(0, allowed - releases)} contributions"
 
 
-def promises(policy: Policy, members: int) -> list[str]:
-    """What the policy promises in a moot of so many members, a sentence each."""
-    return [_secrecy(policy, members), _robustness(policy), _noise(policy)]
+def promises(policy: Policy, members: int, buffers: Collection[str] = ()) -> list[str]:
+    """What the policy promises in a moot of so many members, a sentence each; ``buffers`` are those of the model."""
+    told = [_secrecy(policy, members), _robustness(policy), _noise(policy)]
+    return [*told, _buffers(policy, buffers)] if buffers else told
+
+
+def _buffers(policy: Policy, names: Collection[str]) -> str:
+    first = sorted(names)
+    listed = ", ".join(first[:3]) + (f" and {len(first) - 3} more" if len(first) > 3 else "")
+    how = "mean" if policy.robust == "mean" else "median by element"
+    return (
+        f"Buffers ({listed}) take the members' {how}, {'outside the cap' if policy.clip else 'apart from the weights'}."
+    )
 
 
 def _secrecy(policy: Policy, members: int) -> str:

@@ -33,11 +33,13 @@ def propose(
     from folkmoot.peer.home import Home
     from folkmoot.peer.offering import propose as put_on_ledger
     from folkmoot.reward.effects import unscored
+    from folkmoot.task.protocol import buffers_of
 
     peer = Home.open(home)
     record, task = put_on_ledger(peer, path)
     alike = unscored(task)
-    promised = promises(task.policy, max(peer.moot().member_count(), record.start_members))
+    members, buffers = max(peer.moot().member_count(), record.start_members), buffers_of(task, task.init())
+    promised = promises(task.policy, members, buffers)
     if json:
         told = _document(peer.moot(), record)
         show_json({**told, "name": task.name, "promises": promised, "unscored": alike})

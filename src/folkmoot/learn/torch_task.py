@@ -24,12 +24,12 @@ except ModuleNotFoundError as _error:
     raise TaskError("TorchTask needs PyTorch. Install it with: pip install 'folkmoot[torch]'") from _error
 
 from folkmoot.learn.torch_init import PortableRandomness
+from folkmoot.learn.torch_model import Model
 
 __all__ = ["TorchTask"]
 
 _REAL_LABELS = (nn.BCEWithLogitsLoss, nn.BCELoss, nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
 _EVALUATION_BATCH = 1024
-_BUFFER = "buffer/"
 
 
 class TorchTask(SupervisedTask):
@@ -41,10 +41,10 @@ class TorchTask(SupervisedTask):
     makes ``local_epochs`` passes in shuffled batches of ``batch_size``, with ``prox_mu`` times half
     the squared distance to the round's model added to the loss (FedProx, arXiv:1812.06127).
 
-    The state names parameters as ``state_dict`` does. Real buffers (BatchNorm's statistics) are named ``buffer/...``
-    and averaged as they are, whatever the server optimiser; integer buffers start afresh in each contribution.
-    Parameters without ``requires_grad`` and buffers outside the ``state_dict`` keep what ``model()`` under
-    ``seed`` gave them, and are not in the state.
+    The state names parameters and buffers as ``state_dict`` does; which tensors it holds is said at `Model`. Buffers
+    (BatchNorm's statistics and its count of batches) take the members' mean, whatever the server optimiser, apart from
+    the weights: ``policy.clip`` neither counts nor shrinks them, and with noise for members (``policy.epsilon``)
+    layers that keep running statistics are refused. Under BatchNorm a last batch of one example joins the one before.
 
     ``predict`` makes predictions for the metrics from the model's output; by default the sigmoid for BCEWithLogitsLoss,
     the softmax for CrossEntropyLoss, exp for NLLLoss, otherwise the output itself.
@@ -74,7 +74,7 @@ class TorchTask(SupervisedTask):
         self._make_model, self._loss, self._make_optimizer = model, loss, optimizer
         self.batch_size, self.local_epochs, self.prox_mu, self.seed = batch_size, local_epochs, prox_mu, seed
         self._to_prediction = predict or _prediction_for(loss)
-        self._built: _Model | None = None
+        self._built: Model | None = None
         if trains_privately(self.policy) and not find_spec("opacus"):
             raise TaskError(
                 "policy.privacy_unit='record' needs Opacus to train. Install it with: pip install 'folkmoot[private]'"
@@ -88,11 +88,16 @@ class TorchTask(SupervisedTask):
 
     def parameters(self, state: State) -> dict[str, Array]:
         """What the server optimiser moves: all but buffers and its own memory."""
-        return {name: array for name, array in super().parameters(state).items() if not name.startswith(_BUFFER)}
+        return {name: state.arrays[name] for name in self._model().parameters}
+
+    def buffers(self, state: State) -> frozenset[str]:
+        """Names of the arrays that no gradient moves."""
+        return frozenset(self._model().buffers)
 
     def schema(self, state: State) -> Mapping[str, tuple[int, ...]]:
         """Shapes of parameters and buffers."""
-        return {name: array.shape for name, array in super().parameters(state).items()}
+        held = self._model()
+        return {name: state.arrays[name].shape for name in (*held.parameters, *held.buffers)}
 
     def load(self, path: str) -> Data:
         """(train, test) as tensors of the dtypes that model and loss take."""
@@ -107,12 +112,13 @@ class TorchTask(SupervisedTask):
         features, labels = self._features(data[0][0]), self._labels(data[0][1])
         held = self._model()
         with _torch(int.from_bytes(context.seed[:8], "little")):
-            held.write(state)
+            held.write(state.arrays)
             held.module.train()
             if trains_privately(self.policy):
                 self._train_privately(held, state, features, labels, context)
             else:
                 self._train(held.module, features, labels)
+        held.check_constant()
         deltas = held.read()
         for name, array in deltas.items():
             array -= state.arrays[name]
@@ -120,17 +126,15 @@ class TorchTask(SupervisedTask):
 
     def update(self, state: State, aggregate: Aggregate) -> State:
         """The server optimiser's step for the parameters; the mean of the members' buffers."""
-        moved = super().update(state, aggregate)
-        buffers = {
-            name: state.arrays[name] + aggregate.arrays[name] for name in state.arrays if name.startswith(_BUFFER)
-        }
+        moved, held = super().update(state, aggregate), self._model()
+        buffers = {name: held.settled(name, state.arrays[name] + aggregate.arrays[name]) for name in held.buffers}
         return State({**moved.arrays, **buffers}, moved.round, moved.exponents)
 
     def predict(self, state: State, features: Any) -> NDArray[Any]:
         """Predictions in evaluation mode, float64, first axis examples."""
         held, given = self._model(), self._features(features)
         with _torch(self.seed), torch.inference_mode():
-            held.write(state)
+            held.write(state.arrays)
             held.module.eval()
             outputs = [self._to_prediction(held.module(batch)) for batch in torch.split(given, _EVALUATION_BATCH)]
         return np.asarray(torch.cat(outputs).double().numpy())
@@ -153,7 +157,7 @@ class TorchTask(SupervisedTask):
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
 
-    def _train_privately(self, held: _Model, state: State, features: Tensor, labels: Tensor, context: Context) -> None:
+    def _train_privately(self, held: Model, state: State, features: Tensor, labels: Tensor, context: Context) -> None:
         # Opacus takes a second to import; only tasks that need it wait for that.
         from folkmoot.learn.torch_private import private_steps, train_privately
 
@@ -170,7 +174,7 @@ class TorchTask(SupervisedTask):
             self.prox_mu,
         )
 
-    def _model(self) -> _Model:
+    def _model(self) -> Model:
         """The one module of this process, made on first use; its contents come from the state each time."""
         if self._built is None:
             self._built = self._fresh()
@@ -179,9 +183,9 @@ class TorchTask(SupervisedTask):
                 self._make_optimizer(iter([nn.Parameter(torch.zeros(1))]))
         return self._built
 
-    def _fresh(self) -> _Model:
+    def _fresh(self) -> Model:
         with _torch(self.seed), PortableRandomness(self.seed):
-            fresh = _Model(self._make_model())
+            fresh = Model(self._make_model(), noise=self.policy.noisy)
         if trains_privately(self.policy):
             from folkmoot.learn.torch_private import check_module
 
@@ -199,43 +203,11 @@ class TorchTask(SupervisedTask):
         return tensor.long() if isinstance(self._loss, nn.CrossEntropyLoss | nn.NLLLoss) else tensor
 
 
-class _Model:
-    """A module and the tensors of it that make the state."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module = module
-        kept = module.state_dict(keep_vars=True)
-        self.parameters = {name: p for name, p in module.named_parameters() if p.requires_grad}
-        self.buffers = {
-            _BUFFER + name: b for name, b in module.named_buffers() if name in kept and b.is_floating_point()
-        }
-        self.counters = [(b, b.clone()) for b in module.buffers() if not b.is_floating_point()]
-        self.dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-
-    def read(self, tensors: Mapping[str, Tensor] | None = None) -> dict[str, Array]:
-        """Parameters and buffers, copied to float64."""
-        chosen = {**self.parameters, **self.buffers} if tensors is None else tensors
-        return {name: t.detach().to(torch.float64, copy=True).numpy() for name, t in chosen.items()}
-
-    def write(self, state: State) -> None:
-        """Set parameters and buffers from ``state``, counters as they began."""
-        with torch.no_grad():
-            for name, tensor in (self.parameters | self.buffers).items():
-                tensor.copy_(_tensor(state.arrays[name]))
-            for counter, first in self.counters:
-                counter.copy_(first)
-
-
 def _numbers(what: str, values: Any) -> Tensor:
     try:
         return torch.as_tensor(values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise TaskError(f"The {what} that `load` gave are not one array of numbers: {error}.") from None
-
-
-def _tensor(array: Array) -> Tensor:
-    # A state read from bytes is read-only, and torch warns of any read-only array, though we only read it.
-    return torch.from_numpy(array if array.flags.writeable else array.copy())
 
 
 @contextmanager

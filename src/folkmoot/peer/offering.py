@@ -98,13 +98,16 @@ def propose(home: Home, path: Path) -> tuple[TaskRecord, Task]:
     ``LocalError`` when the moot cannot deliver what its policy promises.
     """
     from folkmoot.task import load_task, make_bundle, state_bytes
+    from folkmoot.task.protocol import buffers_of
 
     bundle = make_bundle(path)
     task = load_task(bundle)
     store, moot = home.store(), home.moot()
     check_deliverable(task.policy, max(moot.member_count(), moot.about().seats))
+    first = task.init()
+    buffers_of(task, first)  # those that the policy's noise cannot cover are refused here, before anybody votes
     code = store.put(bundle, durable=True)
-    genesis = store.put(state_bytes(task.init()), durable=True)
+    genesis = store.put(state_bytes(first), durable=True)
     id = moot.propose(code, genesis, task.policy)
     governing.move(moot, Kind.STEER, id, Standing.ADOPTED)
     return moot.task(id), task

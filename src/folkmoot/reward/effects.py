@@ -123,15 +123,20 @@ class _Scene:
         self.means: Array = values.astype(np.float64) * steps / self.weights.astype(np.float64)[:, None]
         if policy.clip is not None:
             self.means = cap(self.means, policy.clip)
+        self.buffers: Array = fixed.buffer_means(side, layout, sizes, self.weights)
 
     def state_of(self, rows: Sequence[int]) -> State:
         """The state after a round of these rows alone."""
         chosen = list(rows)
         weights = self.weights[chosen]
         total = int(weights.sum())
-        mean = tree_sum(self.means[chosen] * weights.astype(np.float64)[:, None]) / float(total)
-        aggregate = Aggregate(fixed.arrays_of(mean, self.layout), total, int(self.sizes[chosen].sum()))
-        return self.task.update(self.seen, aggregate)
+
+        def mean(rows: Array) -> Array:
+            return tree_sum(rows[chosen] * weights.astype(np.float64)[:, None]) / float(total)
+
+        weighed = fixed.arrays_of(mean(self.means), self.layout)
+        arrays = {**weighed, **fixed.buffer_arrays(mean(self.buffers), self.layout)}
+        return self.task.update(self.seen, Aggregate(arrays, total, int(self.sizes[chosen].sum())))
 
 
 def _loss(task: Task, metric: Metric, state: State, data: Any) -> float:

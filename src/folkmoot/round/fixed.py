@@ -14,6 +14,7 @@ members times 2**47 stays below 2**63.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -23,14 +24,13 @@ from folkmoot.errors import IntegrityError, TaskError
 from folkmoot.round.layout import (
     GROW,
     KEEP,
-    MAX_GROWTH,
     MAX_MEMBERS,
     MAX_WEIGHT,
     SHRINK,
     SIDE_BITS,
     SIDE_BOUND,
     WIDE_EXPONENT,
-    WIDE_VOTE,
+    Buffer,
     Layout,
     check_side,
     make_layout,
@@ -38,6 +38,7 @@ from folkmoot.round.layout import (
     sum_bytes,
     sum_width,
 )
+from folkmoot.round.steps import next_exponents, robust_exponents, vote
 from folkmoot.task.protocol import Aggregate, Arrays, Contribution
 
 __all__ = [
@@ -50,6 +51,8 @@ __all__ = [
     "add_shard",
     "aggregate",
     "arrays_of",
+    "buffer_arrays",
+    "buffer_means",
     "check_side",
     "decode_shard",
     "decode_sum",
@@ -70,6 +73,9 @@ __all__ = [
 
 Words = NDArray[np.int64]
 
+BUFFER_HEADROOM = 6
+"""Bits between a buffer's peak and the end of its range that votes aim to leave."""
+
 
 def quantise(contribution: Contribution, metrics: Mapping[str, Words], layout: Layout) -> tuple[Words, Words]:
     """Value words and side words of one contribution, both int64.
@@ -79,26 +85,22 @@ def quantise(contribution: Contribution, metrics: Mapping[str, Words], layout: L
     weight = contribution.weight
     if isinstance(weight, bool) or not isinstance(weight, int | np.integer) or not 1 <= weight <= MAX_WEIGHT:
         raise TaskError(f"the contribution's weight is {weight!r}; it must be an integer from 1 to 2**40")
-    if tuple(sorted(contribution.arrays)) != layout.names:
+    if tuple(sorted(contribution.arrays)) != layout.contributed:
         raise TaskError(
-            f"the contribution has arrays {sorted(contribution.arrays)}; the schema has {list(layout.names)}"
+            f"the contribution has arrays {sorted(contribution.arrays)}; the schema has {list(layout.contributed)}"
         )
     limit, factor = float((1 << (layout.bits - 1)) - 1), float(weight) if layout.weighted else 1.0
     values = np.empty(layout.values, dtype=np.int64)
     votes, at = [], 0
     for name, shape, exponent, size in zip(layout.names, layout.shapes, layout.exponents, layout.sizes, strict=True):
-        array = _reals(name, contribution.arrays[name])
-        if array.shape != shape:
-            raise TaskError(f"the contribution's {name!r} has shape {array.shape}; the schema says {shape}")
-        scaled = array.reshape(-1) * (factor * 2.0**-exponent)
-        peak = float(np.abs(scaled).max(initial=0.0))
-        if not np.isfinite(peak):
-            raise TaskError(f"the contribution's {name!r} holds NaN or infinity; nothing was sent")
-        np.rint(np.clip(scaled, -limit, limit, out=scaled), out=scaled)
+        peak, scaled = _in_steps(name, shape, contribution.arrays[name], factor * 2.0**-exponent, limit)
         values[at : at + size] = scaled
-        votes.append(_vote(peak, layout))
+        if layout.voting:
+            votes.append(vote(peak, layout.target_bits - 1 - layout.headroom, layout.wide))
         at += size
-    side = [np.array([weight, *votes[: layout.votes]], dtype=np.int64)]
+    buffered = [_buffer_words(buffer, contribution.arrays[buffer.name], factor) for buffer in layout.buffers]
+    votes += [cast for cast, _ in buffered]
+    side = [np.array([weight, *votes], dtype=np.int64), *(words for _, words in buffered)]
     for name, words in layout.metrics:
         partial = np.asarray(metrics.get(name, np.zeros(words, dtype=np.int64)))
         if partial.shape != (words,) or partial.dtype.kind not in "iu":
@@ -107,6 +109,27 @@ def quantise(contribution: Contribution, metrics: Mapping[str, Words], layout: L
             raise TaskError(f"metric {name!r} gave a word of 2**46 or more in magnitude")
         side.append(partial.astype(np.int64))
     return values, np.concatenate(side)
+
+
+def _buffer_words(buffer: Buffer, array: object, factor: float) -> tuple[int, Words]:
+    """A vote on the step of a buffer, and its values in steps."""
+    scale, limit = factor * 2.0**-buffer.exponent, float(SIDE_BOUND - 1)
+    peak, scaled = _in_steps(buffer.name, buffer.shape, array, scale, limit)
+    return vote(peak, SIDE_BOUND.bit_length() - 1 - BUFFER_HEADROOM, buffer.new), scaled.astype(np.int64)
+
+
+def _in_steps(
+    name: str, shape: tuple[int, ...], given: object, scale: float, limit: float
+) -> tuple[float, NDArray[np.float64]]:
+    """The largest magnitude of an array in steps, and its values, (size,), rounded and cut off at ``limit``."""
+    array = _reals(name, given)
+    if array.shape != shape:
+        raise TaskError(f"the contribution's {name!r} has shape {array.shape}; the schema says {shape}")
+    scaled = array.reshape(-1) * scale
+    peak = float(np.abs(scaled).max(initial=0.0))
+    if not np.isfinite(peak):
+        raise TaskError(f"the contribution's {name!r} holds NaN or infinity; nothing was sent")
+    return peak, np.rint(np.clip(scaled, -limit, limit, out=scaled), out=scaled)
 
 
 def _reals(name: str, array: object) -> NDArray[np.float64]:
@@ -118,19 +141,6 @@ def _reals(name: str, array: object) -> NDArray[np.float64]:
     if given.dtype.kind not in "fiu":
         raise TaskError(f"the contribution's {name!r} holds {given.dtype}; real numbers are due")
     return given.astype(np.float64, copy=False)
-
-
-def _vote(peak: float, layout: Layout) -> int:
-    """What to do with the step of an array whose largest value, in steps, is ``peak``."""
-    if peak == 0.0:
-        return KEEP
-    wanted = int(np.frexp(peak)[1]) - (layout.target_bits - 1 - layout.headroom)
-    if layout.wide:
-        return max(-WIDE_VOTE, min(WIDE_VOTE, wanted))
-    if wanted > 0:
-        return min(wanted, MAX_GROWTH) * GROW
-    # Two bits too many, not one: a step that shrinks at the edge would grow again at once.
-    return SHRINK if wanted < -1 else KEEP
 
 
 def encode_shards(values: Words, side: Words, layout: Layout, shards: int) -> list[bytes]:
@@ -203,14 +213,38 @@ def aggregate(values: Words, side: Words, layout: Layout, members: int) -> Aggre
     under masks a liar may send any, and the mean withstands no liar, but it need not stop."""
     weight = min(max(int(side[0]), members), members * MAX_WEIGHT)
     steps = np.repeat([2.0**exponent for exponent in layout.exponents], layout.sizes)
-    return Aggregate(arrays_of(values.astype(np.float64) * steps / float(weight), layout), weight, members)
+    means = buffer_means(side[None], layout, [members], [weight])[0]
+    arrays = arrays_of(values.astype(np.float64) * steps / float(weight), layout)
+    return Aggregate({**arrays, **buffer_arrays(means, layout)}, weight, members)
+
+
+def buffer_means(
+    side: Words, layout: Layout, rows: Sequence[int], counts: Sequence[int] | Words
+) -> NDArray[np.float64]:
+    """The buffers' values in each row, (rows, buffered) float64: sums over ``rows`` contributions, divided by
+    ``counts``. A sum that so many contributions cannot have counts as the nearest they can."""
+    start = 1 + layout.votes
+    bound = np.array(rows, dtype=np.int64)[:, None] * (SIDE_BOUND - 1)
+    sums = np.clip(side[:, start : start + layout.buffered], -bound, bound)
+    steps = np.repeat([2.0**buffer.exponent for buffer in layout.buffers], [buffer.size for buffer in layout.buffers])
+    return np.asarray(sums.astype(np.float64) * steps / np.array(counts, dtype=np.float64)[:, None])
 
 
 def arrays_of(vector: NDArray[np.float64], layout: Layout) -> Arrays:
     """The named arrays, read-only, that lie one behind the other in ``vector``, (values,)."""
+    return _cut(vector, layout.names, layout.shapes)
+
+
+def buffer_arrays(vector: NDArray[np.float64], layout: Layout) -> Arrays:
+    """The named buffers, read-only, that lie one behind the other in ``vector``, (buffered,)."""
+    return _cut(vector, [buffer.name for buffer in layout.buffers], [buffer.shape for buffer in layout.buffers])
+
+
+def _cut(vector: NDArray[np.float64], names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> Arrays:
     arrays: dict[str, NDArray[np.float64]] = {}
     at = 0
-    for name, shape, size in zip(layout.names, layout.shapes, layout.sizes, strict=True):
+    for name, shape in zip(names, shapes, strict=True):
+        size = math.prod(shape)
         arrays[name] = vector[at : at + size].reshape(shape)
         at += size
     return _readonly(arrays)
@@ -219,47 +253,11 @@ def arrays_of(vector: NDArray[np.float64], layout: Layout) -> Arrays:
 def metric_words(side: Words, layout: Layout) -> dict[str, Words]:
     """The words of each metric among the side words, (side,)."""
     words: dict[str, Words] = {}
-    place = 1 + layout.votes
+    place = 1 + layout.votes + layout.buffered
     for name, count in layout.metrics:
         words[name] = side[place : place + count]
         place += count
     return words
-
-
-def next_exponents(side: Words, layout: Layout, members: int) -> dict[str, int]:
-    """The step of each array for the next round, from the summed votes of ``members`` contributions."""
-    if not layout.voting:
-        return {}
-    votes = side[1 : 1 + len(layout.names)]
-    moved = {}
-    for name, exponent, vote in zip(layout.names, layout.exponents, votes, strict=True):
-        moved[name] = max(-200, min(200, exponent + _step_change(int(vote), members, layout.wide)))
-    return moved
-
-
-def robust_exponents(side: Words, layout: Layout, faults: int) -> dict[str, int]:
-    """The step of each array for the next round, from the votes of each row, (rows, side), of which ``faults`` may lie.
-
-    The (faults + 1)th largest vote counts, so that a step grows only where an honest row wants it to, and shrinks only
-    where all but ``faults`` do; of votes that move a step by their mean, the middle one.
-    """
-    if not layout.voting:
-        return {}
-    votes = np.sort(side[:, 1 : 1 + layout.votes], axis=0)
-    chosen = votes[(len(votes) - 1) // 2] if layout.wide else votes[max(0, len(votes) - 1 - faults)]
-    moved = {}
-    for name, exponent, vote in zip(layout.names, layout.exponents, chosen, strict=True):
-        moved[name] = max(-200, min(200, exponent + _step_change(int(vote), 1, layout.wide)))
-    return moved
-
-
-def _step_change(total: int, members: int, wide: bool) -> int:
-    if wide:
-        return -(-total // members)
-    growing = -(-total // GROW)
-    if growing > 0:
-        return min(growing, MAX_GROWTH)
-    return -1 if growing * GROW - total == members else 0
 
 
 def pack(words: Words, width: int) -> bytes:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -15,6 +15,7 @@ from folkmoot.errors import IntegrityError
 
 __all__ = [
     "MAX_MEMBERS",
+    "Buffer",
     "Layout",
     "capped_exponent",
     "check_side",
@@ -39,12 +40,31 @@ MAX_GROWTH = 2
 _NARROW_VOTES = (SHRINK, KEEP, GROW, MAX_GROWTH * GROW)
 _SIDE_WORD = struct.Struct("<Ih")
 """48 bits, two's complement, as ``fixed.pack`` packs them."""
+_WITHIN_BOUND = frozenset((*range(0x40), *range(0xC0, 0x100)))
+
+
+class Buffer(msgspec.Struct, frozen=True):
+    """An array that is no weight of the model, such as a running mean: the cap on contributions is not for it, and no
+    noise. Each of its values is a side word, of 2**46 steps at the most, either way."""
+
+    name: str
+    shape: tuple[int, ...]
+    exponent: int
+    """The step is ``2**exponent``."""
+    new: bool
+    """Whether no step is known yet."""
+
+    @property
+    def size(self) -> int:
+        """Number of words."""
+        return math.prod(self.shape)
 
 
 class Layout(msgspec.Struct, frozen=True):
     """Where each word of a contribution lies; follows from the parent state and the task, so everyone has the same.
 
-    Side words, in order: weight, one vote for each array (where members vote), then the metrics' words.
+    Side words, in order: weight, one vote for each array (where members vote) and each buffer, the buffers' values, the
+    metrics' words.
     """
 
     names: tuple[str, ...]
@@ -61,6 +81,8 @@ class Layout(msgspec.Struct, frozen=True):
     """Whether value words are multiplied by the weight."""
     voting: bool = True
     """Whether members vote on the next steps. Where contributions are capped the cap fixes the steps for good."""
+    buffers: tuple[Buffer, ...] = ()
+    """Sorted by name. Their steps are voted on whatever the policy."""
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -75,12 +97,29 @@ class Layout(msgspec.Struct, frozen=True):
     @property
     def side(self) -> int:
         """Number of side words."""
-        return 1 + self.votes + sum(words for _, words in self.metrics)
+        return 1 + self.votes + self.buffered + sum(words for _, words in self.metrics)
 
     @property
     def votes(self) -> int:
         """Number of side words that are votes."""
-        return len(self.names) if self.voting else 0
+        return len(self.voters)
+
+    @property
+    def voters(self) -> tuple[tuple[str, int, bool], ...]:
+        """Name and exponent of each array whose step is voted on, and whether it has none yet; as the votes lie."""
+        arrays = [(name, exponent, self.wide) for name, exponent in zip(self.names, self.exponents, strict=True)]
+        buffers = [(buffer.name, buffer.exponent, buffer.new) for buffer in self.buffers]
+        return (*(arrays if self.voting else ()), *buffers)
+
+    @property
+    def buffered(self) -> int:
+        """Number of side words that are values of buffers."""
+        return sum(buffer.size for buffer in self.buffers)
+
+    @property
+    def contributed(self) -> tuple[str, ...]:
+        """The names of all arrays of a contribution, sorted."""
+        return tuple(sorted((*self.names, *(buffer.name for buffer in self.buffers))))
 
     @property
     def wide(self) -> bool:
@@ -122,12 +161,14 @@ def make_layout(
     *,
     cap: float | None = None,
     weighted: bool = True,
+    buffers: Collection[str] = (),
 ) -> Layout:
     """The layout of the contributions that ``schema`` describes, given the public steps known so far.
 
-    With ``cap``, the largest magnitude a value has, no step is looked up and none is voted on: all follow from it.
+    With ``cap``, the largest magnitude a value has, no step is looked up and none is voted on: all follow from it, but
+    for the ``buffers`` among the schema's arrays, which it does not bind.
     """
-    names = tuple(sorted(schema))
+    names, known = tuple(sorted(schema.keys() - set(buffers))), exponents
     if cap is not None:
         exponents = dict.fromkeys(names, capped_exponent(cap, bits))
     wide = any(name not in exponents for name in names)
@@ -140,6 +181,10 @@ def make_layout(
         metrics=tuple(sorted(metrics.items())),
         weighted=weighted,
         voting=cap is None,
+        buffers=tuple(
+            Buffer(name, tuple(map(int, schema[name])), known.get(name, WIDE_EXPONENT), name not in known)
+            for name in sorted(buffers)
+        ),
     )
 
 
@@ -156,14 +201,23 @@ def check_side(data: bytes | memoryview, layout: Layout, shards: int) -> None:
     if len(data) != layout.shard_bytes(shards)[0]:
         raise IntegrityError(f"shard 0 has {len(data)} bytes where {layout.shard_bytes(shards)[0]} are due")
     side = memoryview(data)[len(data) - packed_bytes(layout.side, SIDE_BITS) :]
-    words = [high << 32 | low for low, high in _SIDE_WORD.iter_unpack(side)]
-    if not 1 <= words[0] <= MAX_WEIGHT:
-        raise IntegrityError(f"the contribution claims a weight of {words[0]}; 1 to 2**40 is allowed")
-    votes = words[1 : 1 + layout.votes]
-    if not all(abs(vote) <= WIDE_VOTE if layout.wide else vote in _NARROW_VOTES for vote in votes):
-        raise IntegrityError("the contribution casts a vote on a step that there is not")
-    if max(map(abs, words)) >= SIDE_BOUND:
+    start = _SIDE_WORD.size * (1 + layout.votes)
+    end = start + _SIDE_WORD.size * layout.buffered
+    head, rest = _side_words(side[:start]), _side_words(side[end:])
+    if not 1 <= head[0] <= MAX_WEIGHT:
+        raise IntegrityError(f"the contribution claims a weight of {head[0]}; 1 to 2**40 is allowed")
+    for vote, (_, _, new) in zip(head[1:], layout.voters, strict=True):
+        if not (abs(vote) <= WIDE_VOTE if new else vote in _NARROW_VOTES):
+            raise IntegrityError("the contribution casts a vote on a step that there is not")
+    if max(map(abs, rest), default=0) >= SIDE_BOUND:
         raise IntegrityError("a metric word of the contribution is 2**46 or more")
+    # There may be many of these, and their highest bytes tell: from -2**46 to 2**46 - 1 the two highest bits are alike.
+    if not set(bytes(side[start:end])[5::6]) <= _WITHIN_BOUND:
+        raise IntegrityError("a buffer's word of the contribution is 2**46 or more")
+
+
+def _side_words(data: memoryview) -> list[int]:
+    return [high << 32 | low for low, high in _SIDE_WORD.iter_unpack(data)]
 
 
 def sum_width(bits: int, members: int) -> int:

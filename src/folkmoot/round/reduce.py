@@ -21,9 +21,10 @@ from folkmoot.privacy.noise import gaussian_words, sigma_in_steps
 from folkmoot.round import fixed, masks
 from folkmoot.round.fixed import Layout, Words
 from folkmoot.round.layout import masked_width
+from folkmoot.round.norms import middle
 from folkmoot.round.robust import cap, robust_mean
 from folkmoot.task.policy import Policy
-from folkmoot.task.protocol import Aggregate, Context, Contribution, State, Task
+from folkmoot.task.protocol import Aggregate, Context, Contribution, State, Task, buffers_of
 
 if TYPE_CHECKING:
     from folkmoot.privacy.budget import Cost
@@ -51,7 +52,7 @@ class Made:
     values: Words
     side: Words
     norm: float
-    """L2 norm of its arrays, as sent."""
+    """L2 norm of its arrays, as sent, without the buffers."""
 
 
 def layout_of(task: Task, state: State) -> Layout:
@@ -63,8 +64,11 @@ def layout_of(task: Task, state: State) -> Layout:
     cap = policy.clip
     if cap is not None and policy.noisy:
         cap *= 2.0**NOISE_HEADROOM
-    schema = task.schema(_seen(policy, state))
-    return fixed.make_layout(schema, state.exponents, metrics, policy.bits, cap=cap, weighted=policy.weighted)
+    seen = _seen(policy, state)
+    schema, buffers = task.schema(seen), buffers_of(task, seen)
+    return fixed.make_layout(
+        schema, state.exponents, metrics, policy.bits, cap=cap, weighted=policy.weighted, buffers=buffers
+    )
 
 
 def draws(policy: Policy, state: State) -> bool:
@@ -91,14 +95,17 @@ def make_contribution(task: Task, state: State, data: Any, context: Context, lay
     contribution = task.contribute(seen, data, replace(context, round=seen.round + 1))
     if not isinstance(contribution, Contribution):
         raise TaskError(f"the task's contribute must return a Contribution, not a {type(contribution).__name__}")
+    buffers = {buffer.name for buffer in layout.buffers}
+    weights = {name: array for name, array in contribution.arrays.items() if name not in buffers}
     if policy.clip is not None:
-        contribution = replace(contribution, arrays=clipped(contribution.arrays, policy.clip))
+        weights = dict(clipped(weights, policy.clip))
+        contribution = replace(contribution, arrays={**contribution.arrays, **weights})
     if policy.noisy:
         contribution = replace(contribution, weight=1)
     values, side = fixed.quantise(contribution, metrics, layout)
     if policy.clip is not None:
         values = clipped_words(values, layout.exponents, layout.sizes, policy.clip)
-    squares = sum(float(np.square(array).sum()) for array in contribution.arrays.values())
+    squares = sum(float(np.square(array).sum()) for array in weights.values())
     return Made(values, side, float(np.sqrt(squares)))
 
 
@@ -223,7 +230,7 @@ def next_state(
     if policy.weighted:
         aggregate = fixed.aggregate(values[0], total, layout, rows[0])
     else:
-        aggregate = _alike(policy, values, layout, rows, seed, max(0, policy.faults - lost))
+        aggregate = _alike(policy, values, side, layout, rows, seed, max(0, policy.faults - lost))
     new = task.update(_seen(policy, state), aggregate)
     seen = _seen(policy, state).round + 1
     if not isinstance(new, State) or new.round != seen:
@@ -231,19 +238,23 @@ def next_state(
     if policy.robust == "mean":
         exponents = fixed.next_exponents(total, layout, sum(rows))
     else:
-        exponents = fixed.robust_exponents(side, layout, policy.faults)
+        exponents = fixed.robust_exponents(side, layout, policy.faults, rows)
     return replace(new, round=state.round + 1, exponents=exponents), _measured(task, side, layout)
 
 
-def _alike(policy: Policy, values: Words, layout: Layout, rows: Sequence[int], seed: bytes, faults: int) -> Aggregate:
-    """The aggregate where each member counts as every other, whatever number of examples it tells."""
+def _alike(
+    policy: Policy, values: Words, side: Words, layout: Layout, rows: Sequence[int], seed: bytes, faults: int
+) -> Aggregate:
+    """The aggregate where each member counts as every other, whatever number of examples it tells. Buffers have no part
+    in distances, which they would decide alone: of them each element's median counts."""
     steps = np.repeat([2.0**exponent for exponent in layout.exponents], layout.sizes)
     vectors = values.astype(np.float64) * steps / np.array(rows, dtype=np.float64)[:, None]
     if policy.clip is not None and not policy.noisy:
         vectors = cap(vectors, policy.clip)
     mean = robust_mean(vectors, policy.robust, faults, mix=policy.mix, seed=seed)
+    buffers = middle(fixed.buffer_means(side, layout, rows, rows))
     # a number of examples that nobody can check counts for nothing here
-    return Aggregate(fixed.arrays_of(mean, layout), sum(rows), sum(rows))
+    return Aggregate({**fixed.arrays_of(mean, layout), **fixed.buffer_arrays(buffers, layout)}, sum(rows), sum(rows))
 
 
 def _measured(task: Task, side: Words, layout: Layout) -> dict[str, float]:

@@ -80,7 +80,9 @@ class _Row:
         """With ``lie`` for the members' mean, as near as integers of so many bits come to it. The liar's votes on steps
         are those that its lie calls for."""
         if layout.voting:
-            told = Contribution(fixed.arrays_of(lie, layout), int(self.side[0]))
+            means = fixed.buffer_means(self.side[None], layout, [len(self.members)], [int(self._count(layout))])[0]
+            arrays = {**fixed.arrays_of(lie, layout), **fixed.buffer_arrays(means, layout)}
+            told = Contribution(arrays, int(self.side[0]))
             return _Row(self.members, *fixed.quantise(told, fixed.metric_words(self.side, layout), layout))
         limit = len(self.members) * float((1 << (layout.bits - 1)) - 1)
         scaled = np.clip(lie * self._count(layout) / _steps(layout), -limit, limit)

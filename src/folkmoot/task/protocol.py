@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from folkmoot.errors import TaskError
 from folkmoot.task.policy import Policy
 
-__all__ = ["Aggregate", "Arrays", "Context", "Contribution", "Metric", "State", "Task"]
+__all__ = ["Aggregate", "Arrays", "Buffered", "Context", "Contribution", "Metric", "State", "Task", "buffers_of"]
 
 Arrays = Mapping[str, NDArray[np.float64]]
 """Named float64 arrays. Names are ASCII, 1 to 200 characters; order of iteration is sorted order on the wire."""
@@ -125,3 +126,34 @@ class Task(Protocol):
     def evaluate(self, state: State, data: Any) -> Mapping[str, NDArray[np.int64]]:
         """Partial results of every metric on the local held-out data."""
         ...
+
+
+@runtime_checkable
+class Buffered(Protocol):
+    """What a task may have besides: arrays that training changes and no gradient does, as BatchNorm's statistics are.
+
+    The cap on contributions (``policy.clip``) neither counts nor shrinks them, and a robust rule takes their median by
+    element; each value travels in 48 bits, with a range of its own that everyone checks. No noise can cover them, so a
+    policy that hides members behind noise takes no task that has some.
+    """
+
+    def buffers(self, state: State) -> Collection[str]:
+        """Which of the names in ``Task.schema(state)`` are buffers."""
+        ...
+
+
+def buffers_of(task: Task, state: State) -> frozenset[str]:
+    """The names of the task's buffers among the arrays of a contribution from ``state``; none unless it is `Buffered`.
+
+    Raises ``TaskError`` on a name that the schema lacks, and where the policy adds noise for members.
+    """
+    found = frozenset(task.buffers(state)) if isinstance(task, Buffered) else frozenset()
+    if strange := sorted(found - task.schema(state).keys()):
+        raise TaskError(f"the task's buffers {strange} are not in its schema")
+    if found and task.policy.noisy:
+        raise TaskError(
+            f"policy.epsilon adds noise for members, which cannot cover the buffers {', '.join(sorted(found))}: what"
+            " training counts or averages there has no known size. Use layers without running statistics (GroupNorm,"
+            " LayerNorm or InstanceNorm for BatchNorm)"
+        )
+    return found
