@@ -6,13 +6,17 @@ BIN    := $(VENV)/bin
 # The benchmarks compare with Flower, which holds back some of our dependencies: so they have an environment of their own.
 BENCH  ?= .venv-bench
 
-.PHONY: demo test test-long check bench bench-robustness bench-rewards clean
+.PHONY: demo test smoke test-long check bench bench-robustness bench-rewards clean
 
 demo: $(VENV)/.run
 	$(BIN)/folkmoot demo $(ARGS)
 
 test: $(VENV)/.dev check
 	$(BIN)/python -m pytest -m "not long" -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# For each further Python that is promised: the whole demo, from founding to the replay of every round.
+smoke: $(VENV)/.run
+	$(BIN)/folkmoot demo --rounds 5
 
 test-long: $(VENV)/.dev
 	$(BIN)/python -m pytest -m long $(ARGS)
@@ -32,7 +36,7 @@ bench-rewards: $(VENV)/.dev
 	$(BIN)/python -m benchmarks rewards --write docs/rewards.md $(ARGS)
 
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "folkmoot needs Python 3.11 or later: make PYTHON=python3.11 demo")'
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 13) else "folkmoot runs on Python 3.11 and 3.12, and this is " + sys.version.split()[0] + ": pyrevm, which runs its contracts, has no build for a later one. Name another: make PYTHON=python3.12 demo")'
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: pyproject.toml | $(VENV)/bin/python
