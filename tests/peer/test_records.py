@@ -6,9 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from folkmoot.errors import StoreError
+from folkmoot.errors import JournalError, StoreError
 from folkmoot.peer.journal import Journal
 from folkmoot.peer.log import Log, make_room
+from folkmoot.peer.recall import Presence
 from folkmoot.round.events import Key, Reveal
 
 PARENT = bytes(32)
@@ -124,5 +125,48 @@ def test_how_far_the_history_is_here_is_remembered_for_each_task(journal: Journa
 
 def test_a_file_that_is_no_journal_is_refused_with_its_path(tmp_path: Path) -> None:
     (tmp_path / "journal.sqlite").write_bytes(b"no journal" * 100)
-    with pytest.raises(StoreError, match=r"cannot open the journal .*journal\.sqlite"):
+    with pytest.raises(StoreError, match=r"the journal .*journal\.sqlite is damaged"):
         Journal(tmp_path / "journal.sqlite")
+
+
+def test_a_damaged_journal_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    path.write_bytes(b"no database at all, and long enough to be seen as such" * 40)
+    with pytest.raises(JournalError, match=r"is damaged .* move journal.sqlite .* aside"):
+        Journal(path)
+
+
+def test_a_journal_that_is_deleted_while_it_is_open_is_written_anew(journal: Journal, tmp_path: Path) -> None:
+    key = Key(1, 1, 0)
+    journal.remember(key, PARENT, reveal(1), 1.0)
+    assert journal.secure()
+    for file in tmp_path.glob("journal.sqlite*"):
+        file.unlink()
+    assert not journal.secure()
+    assert journal.secure()
+    journal.close()
+    assert Journal(tmp_path / "journal.sqlite").own(key) == (reveal(1), 1.0)
+
+
+def test_a_journal_in_whose_place_another_is_put_is_not_written_over(journal: Journal, tmp_path: Path) -> None:
+    (tmp_path / "journal.sqlite").rename(tmp_path / "old")
+    Journal(tmp_path / "journal.sqlite").close()
+    with pytest.raises(JournalError, match="another file was put in the place of the journal"):
+        journal.secure()
+
+
+def test_a_journal_tells_a_first_beginning_from_a_later_opening(tmp_path: Path) -> None:
+    assert Journal(tmp_path / "journal.sqlite").new
+    assert not Journal(tmp_path / "journal.sqlite").new
+
+
+def test_another_word_on_where_a_peer_is_counts_only_once_its_own_has_stood() -> None:
+    here, elsewhere, before = ("127.0.0.1:1",), ("10.0.0.2:1",), ("127.0.0.1:9",)
+    presence = Presence()
+    presence.says(here)
+    assert not presence.is_foreign(before), "of the process that ran here before"
+    assert not presence.is_foreign(here)
+    presence.says(moved := ("192.168.0.7:1",))
+    assert not presence.is_foreign(here), "not on the ledger yet"
+    assert not presence.is_foreign(moved)
+    assert presence.is_foreign(elsewhere)

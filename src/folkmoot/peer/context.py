@@ -69,6 +69,10 @@ class PeerContext:
         self.identity: Identity = home.identity
         self.store: Store = home.store()
         self.journal = Journal(home.journal)
+        self.forgotten: set[Key] = set()
+        """Commits of this member that the journal did not know when this peer started."""
+        self.twin = ""
+        """How it was seen that this identity runs elsewhere too; empty if it was not."""
         self.timing = Timing() if embedded else Timing(patience=6.0, stagger=6.0)
         self.look_pause = 0.0 if embedded else 0.5
         """Seconds between looks at the ledger that members' messages give cause to."""
@@ -280,6 +284,20 @@ class PeerContext:
             self._complained = {text: at for text, at in self._complained.items() if now < at + _REPEAT_SECONDS}
             self._complained[message] = now
             self.log("error", message=message, kind=kind, **({} if task is None else {"task": task}), **fields)
+
+    def recognise_twin(self, how: str) -> None:
+        """This identity runs on another machine, too. Neither knows what the other tells, so this one takes part in no
+        round until it is started again."""
+        self.twin = how
+        told = (
+            f"the same identity runs on another machine, too: {how}. This peer takes part in no round any more; stop"
+            " one of the two, and start the other again"
+        )
+        self.complain(told, kind="identity", about="twin")
+
+    def may_tell(self, key: Key) -> bool:
+        """Whether this peer may tell anything of the masks of an attempt: it knows what it has told of them."""
+        return not self.twin and not self.journal.sits_out(key)
 
     def settle(self, *about: str) -> None:
         """What was said about these things is over."""

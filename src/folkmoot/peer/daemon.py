@@ -32,6 +32,7 @@ from folkmoot.peer.identity import check_binding
 from folkmoot.peer.log import Log
 from folkmoot.peer.messages import RoundMessage, Unavailable
 from folkmoot.peer.process import keep_buffers, settle
+from folkmoot.peer.recall import Presence, recall
 from folkmoot.peer.sandbox import choose, put_on_record
 from folkmoot.peer.session import TaskSession
 from folkmoot.peer.status import Link, PeerStatus, TaskStatus, write_status
@@ -100,6 +101,7 @@ class Daemon:
         self._status.sandbox = choose(home.config).kind
         self._bindings: dict[tuple[object, ...], bool] = {}
         """Which bindings hold; a signature is checked once."""
+        self._presence = Presence()
         self._wanted: set[Hash] = set()
         """Blobs that are being fetched for people to read."""
         self._fetches: set[asyncio.Task[None]] = set()
@@ -140,6 +142,7 @@ class Daemon:
             self.home, self._moot, self._node, me.index, log, embedded=self._embedded, hosted=self._copy is not None
         )
         put_on_record(peer)
+        await recall(peer)
         peer.store.reclaim()
         asyncio.get_running_loop().set_exception_handler(self._stray)
         self._backfill = Backfill(peer)
@@ -277,9 +280,22 @@ class Daemon:
 
     async def _speak(self, me: Member) -> None:
         addresses = _fitting(self._node.addresses())
-        if me.addresses != addresses:
-            await self._peer.post(self._moot.announce, addresses)
+        self._presence.says(addresses)
+        twin = self._presence.is_foreign(me.addresses)
+        if twin and not self._peer.twin:
+            where = ", ".join(me.addresses) or "nowhere"
+            self._peer.recognise_twin(f"it has announced itself at {where}, which this peer has not")
+            await self._announce(addresses)  # once more: the other is to see this one
+            for session in list(self._sessions.values()):
+                await self._alone(session, session.refresh)
+        elif me.addresses != addresses and not twin:
+            await self._announce(addresses)
         await self._enact()
+
+    async def _announce(self, addresses: tuple[str, ...]) -> None:
+        await self._peer.post(self._moot.announce, addresses)
+        members = await self._peer.ledger(self._moot.members)
+        self._presence.is_foreign(members[self._peer.index].addresses)  # whatever comes after this word is no older one
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         try:
@@ -457,6 +473,12 @@ class Daemon:
 
     async def _tidy(self) -> float:
         """Keep the store within its budget."""
+        if not self._peer.journal.secure():
+            self._peer.complain(
+                f"the journal {self.home.journal} was deleted while this peer runs, and is written anew; it keeps mask"
+                " seeds from being told twice",
+                kind="journal",
+            )
         store, began = self._peer.store, time.monotonic()
         share = 0.0 if store.budget is None else store.total() / store.budget
         took = time.monotonic() - began

@@ -1,9 +1,10 @@
 """A peer's folder: all that a member keeps on one machine, and the one place that knows its file names.
 
 ``identity.json`` the seed (0600), ``config.json`` how to reach the moot, ``data.json`` where the member's datasets
-lie (never told to anyone), ``blobs/`` the store, ``journal.sqlite`` what the daemon must not forget, ``status.json``
-and ``log.jsonl`` what it is doing, ``peer.lock`` held while it runs. On a hosted chain also ``ledger.sqlite`` the copy
-of it, ``hosting.sqlite`` who hosts it, ``outbox/`` what commands leave for the running peer to bring there.
+lie (never told to anyone), ``blobs/`` the store, ``journal.sqlite`` what the daemon must not forget and
+``journal.begun`` that there is to be one, ``status.json`` and ``log.jsonl`` what it is doing, ``peer.lock`` held while
+it runs. On a hosted chain also ``ledger.sqlite`` the copy of it, ``hosting.sqlite`` who hosts it, ``outbox/`` what
+commands leave for the running peer to bring there.
 """
 
 from __future__ import annotations
@@ -88,6 +89,7 @@ class Home:
         self.data_file = path / "data.json"
         self.blobs = path / "blobs"
         self.journal = path / "journal.sqlite"
+        self.journal_mark = path / "journal.begun"
         self.status_file = path / "status.json"
         self.log_file = path / "log.jsonl"
         self.lock_file = path / "peer.lock"

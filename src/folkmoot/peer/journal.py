@@ -2,7 +2,8 @@
 is complete, and what its administrator took upon himself.
 
 One SQLite file; a record is on disk before anything that follows from it is told to anyone, and survives ``kill -9``
-at any instruction.
+at any instruction. It is what keeps mask seeds from being told for two sets of survivors: ``peer.recall`` finds out
+where it was lost, or is older than what this member has done since.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgspec
 
 from folkmoot.digest import Hash
-from folkmoot.errors import StoreError
+from folkmoot.errors import JournalError, refusal_of
 from folkmoot.peer.home import Home
 from folkmoot.round.events import Key, Reveal
 
@@ -25,6 +27,10 @@ __all__ = ["Journal", "Override", "overrides", "ratings"]
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS reveals (task INTEGER, round INTEGER, attempt INTEGER, parent BLOB, salt BLOB, shards BLOB,
     norm REAL, PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS commits (task INTEGER, round INTEGER, attempt INTEGER,
+    PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sat_out (task INTEGER, round INTEGER, attempt INTEGER,
+    PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS metrics (task INTEGER, round INTEGER, name TEXT, value REAL,
     PRIMARY KEY (task, round, name)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS released (task INTEGER, round INTEGER, attempt INTEGER, dataset INTEGER,
@@ -40,6 +46,7 @@ CREATE TABLE IF NOT EXISTS merits (task INTEGER, last INTEGER, member INTEGER, s
     PRIMARY KEY (task, last, member)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS overrides (time REAL, what TEXT, how TEXT);
 """
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _ROUNDS_KEPT = 16
 """Own contributions of older rounds than these are history: their salts stand in the rounds' input records."""
 
@@ -56,28 +63,90 @@ class Override(NamedTuple):
 
 
 class Journal:
-    """The journal of one peer. Raises ``StoreError`` when the disk refuses."""
+    """The journal of one peer. Raises ``JournalError`` when the disk refuses."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._database = sqlite3.connect(path, isolation_level=None)
+        self.path = path
+        self.new = not path.exists()
+        """Whether there was none before."""
+        self._open()
+
+    def _open(self) -> None:
+        with self._errors():
+            self._database = sqlite3.connect(self.path, isolation_level=None)
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise StoreError(f"cannot open the journal {path}: {error}") from None
+            self._file = self._place()
 
     def close(self) -> None:
         """Close the file."""
         self._database.close()
 
+    def secure(self) -> bool:
+        """Whether the file is where it belongs. One that was deleted is written anew from the one that is still open.
+
+        Raises ``JournalError`` where another file lies in its place.
+        """
+        place = self._place()
+        if place is None:
+            with self._errors(), closing(sqlite3.connect(self.path)) as anew:
+                self._database.backup(anew)
+            self._database.close()
+            self._open()
+            return False
+        if place != self._file:
+            raise JournalError(
+                f"another file was put in the place of the journal {self.path} while this peer runs, which goes on with"
+                " its own: stop the peer before you restore anything of its folder"
+            )
+        return True
+
+    def _place(self) -> tuple[int, int] | None:
+        try:
+            found = self.path.stat()
+        except FileNotFoundError:
+            return None
+        return found.st_dev, found.st_ino
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorname", "").startswith(_DAMAGE):
+                raise JournalError(
+                    f"the journal {self.path} is damaged ({error}): stop the peer, move journal.sqlite and what else is"
+                    " named journal.sqlite-... aside, and start it again; it then sits out the secret rounds under way,"
+                    " and counts what was spent of its datasets' privacy from the ledger"
+                ) from None
+            raise JournalError(f"the journal {self.path}: {error}; {refusal_of(error)}") from None
+
     def remember(self, key: Key, parent: Hash, reveal: Reveal, norm: float) -> None:
         """Record the own contribution to an attempt, before its commit is posted."""
         shards = msgspec.msgpack.encode(reveal.shards)
+        self._execute("INSERT OR IGNORE INTO commits VALUES (?, ?, ?)", tuple(key))
         self._execute(
             "INSERT OR IGNORE INTO reveals VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, parent, reveal.salt, shards, norm)
         )
         self._execute("DELETE FROM reveals WHERE task=? AND round<?", (key.task, key.round - _ROUNDS_KEPT))
+
+    def knows(self, key: Key) -> bool:
+        """Whether the own contribution to this attempt was made, or counted as let go, under this journal."""
+        where = "WHERE task=?1 AND round=?2 AND attempt=?3"
+        tables = ("commits", "reveals", "released")
+        query = " UNION ALL ".join(f"SELECT 1 FROM {table} {where}" for table in tables)
+        return self._execute(query, tuple(key)).fetchone() is not None
+
+    def sit_out(self, key: Key) -> None:
+        """Record that nothing is contributed to this attempt, and no mask of it opened: this journal does not know what
+        was told of it before."""
+        self._execute("INSERT OR IGNORE INTO sat_out VALUES (?, ?, ?)", tuple(key))
+
+    def sits_out(self, key: Key) -> bool:
+        """Whether ``sit_out`` recorded that."""
+        query = "SELECT 1 FROM sat_out WHERE task=? AND round=? AND attempt=?"
+        return self._execute(query, tuple(key)).fetchone() is not None
 
     def own(self, key: Key) -> tuple[Reveal, float] | None:
         """The own contribution to this attempt, and its norm."""
@@ -187,16 +256,14 @@ class Journal:
         return Reveal(salt, tuple(msgspec.msgpack.decode(shards, type=list[bytes]))), norm
 
     def _execute(self, query: str, parameters: tuple[object, ...]) -> sqlite3.Cursor:
-        try:
+        with self._errors():
             return self._database.execute(query, parameters)
-        except sqlite3.Error as error:
-            raise StoreError(f"the journal cannot be read or written: {error}; free some disk space") from None
 
 
 def overrides(home: Home) -> list[Override]:
     """When the peer of ``home`` was started without a safeguard, oldest first. Writes nothing.
 
-    Raises ``StoreError`` when the journal cannot be read.
+    Raises ``JournalError`` when the journal cannot be read.
     """
     return [Override(*row) for row in _read(home, "overrides", "SELECT time, what, how FROM overrides ORDER BY time")]
 
@@ -223,4 +290,4 @@ def _read(home: Home, table: str, query: str, *parameters: object) -> list[Any]:
         finally:
             database.close()
     except sqlite3.Error as error:
-        raise StoreError(f"cannot read the journal {home.journal}: {error}") from None
+        raise JournalError(f"cannot read the journal {home.journal}: {error}; {refusal_of(error)}") from None

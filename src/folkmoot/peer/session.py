@@ -36,6 +36,7 @@ from folkmoot.peer.messages import (
     Sums,
     Unavailable,
 )
+from folkmoot.peer.recall import is_foreign, sitting_out
 from folkmoot.peer.rewarding import Rewarding
 from folkmoot.peer.spending import Spending
 from folkmoot.peer.status import Failure, Step, TaskPhase, TaskStatus, Waiting
@@ -213,6 +214,13 @@ class TaskSession:
             view = await self._peer.ledger(self._peer.moot.round_view, self.record.id)
             key = Key(view.task, view.round, view.attempt)
             finished, self._view = self.done, view
+            if not self._peer.journal.sits_out(key):
+                self._peer.settle(sitting_out(self.record.id))
+            if not self._peer.twin and is_foreign(self._peer, view):
+                self._peer.recognise_twin(
+                    f"a commit to round {key.round} of task {key.task} stands on the ledger that was not made here,"
+                    " unless this folder is an older copy of its own"
+                )
             self._willing = await self._granted(key) is not None
         self._show(view)
         self.feed(ev.LedgerSeen(view, self._peer.now(), self._willing))
@@ -254,6 +262,9 @@ class TaskSession:
     async def _granted(self, key: Key) -> tuple[int, str] | None:
         """Number and path of the dataset that is granted to exactly this task, if there is a live grant and privacy
         left to spend under it, and the task is neither paused nor does without this member."""
+        if not self._peer.may_tell(key):
+            self._allow(None)
+            return None
         grant = await self._peer.own_grant(self.record.id)
         self._ends = None if grant is None else grant.until
         if grant is None or self._paused or self._without >> self._peer.index & 1:
@@ -483,7 +494,8 @@ class TaskSession:
         await self._open.push(action)
 
     async def _do_release(self, action: ev.Release) -> None:
-        await self._until_done(action.key, "unmask", lambda: self._unmasking.release(action))
+        if self._peer.may_tell(action.key):
+            await self._until_done(action.key, "unmask", lambda: self._unmasking.release(action))
 
     async def _do_sum(self, action: ev.Sum) -> None:
         view = self._view

@@ -150,6 +150,8 @@ class Unmasking:
         masking = self._exchange.masking
         if self._machine.key != key or masking is None or not self._machine.survivors:
             raise NetworkError("the survivors of that attempt are not fixed here")
+        if not self._peer.may_tell(key):
+            raise NetworkError("this peer does not know what it has told of that attempt, and sits it out")
         if survivors != self._machine.survivors:
             raise NetworkError("the ledger shows other survivors of that attempt here")
         if not self._peer.journal.opens(key, survivors):
