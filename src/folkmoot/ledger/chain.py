@@ -174,6 +174,17 @@ class Chain:
             return self._pinned(self.view.believed, f"the code at {address}", partial(Node.code, address=address))
         return octets(self.rpc("eth_getCode", address, "latest"))
 
+    def code_at(self, address: str, number: int) -> bytes:
+        """The code of the contract in block ``number``. Raises ``ChainError`` where no node has the state of then."""
+        what = f"the code at {address} in block {number}"
+        return self.nodes.agreed(what, lambda node: node.code_then(address, number))
+
+    def logs_in(self, address: str, topics: Sequence[bytes | None], number: int) -> list[Log]:
+        """The events of ``address`` with these topics in block ``number``, in order."""
+        what = f"the events of {address} in block {number}"
+        found = self.nodes.agreed(what, lambda node: node.logs([address], topics, number, at=node.block(number)))
+        return [event.placed.log for event in found]
+
     def logs(self, address: str, topics: Sequence[bytes | None], first: int) -> list[Log]:
         """The events of ``address`` with these topics, from block ``first`` on, in order."""
         if self._replica is None:

@@ -12,6 +12,7 @@ from folkmoot.ledger import abi, deployment
 from folkmoot.ledger.abi import MOOT
 from folkmoot.ledger.address import checksum_address
 from folkmoot.ledger.assembly import Assembly
+from folkmoot.ledger.birth import birth_of
 from folkmoot.ledger.chain import Chain, Log, Placed
 from folkmoot.ledger.contract import Contract
 from folkmoot.ledger.interface import word, words
@@ -64,6 +65,8 @@ class Moot(Contract):
         super().__init__(reached, address, None if signer is None else Sender(reached, signer))
         self._epoch = 0
         """The chain's when the following was read."""
+        self._renumbered = False
+        """Whether contracts see other block numbers than the chain's nodes have; known once ``about`` was read."""
         self._seen: dict[tuple[int, int], int] = {}
         self._commits: dict[int, tuple[tuple[int, int, int, int], tuple[bytes, ...]]] = {}
         """For each task the attempt and bitmap that its commits were last read for, and these."""
@@ -151,7 +154,9 @@ class Moot(Contract):
 
     @cached_property
     def _founding(self) -> MootRecord:
-        born, _ = words(self._call("about"), 2)
+        seen, _ = words(self._call("about"), 2)
+        born = birth_of(self._chain, self.address, abi.SEATED, seen)
+        self._renumbered = born != seen
         told = self.assembly.about
         if told.moot != self.address:
             raise ChainError(f"the assembly of {self.address} says that it is another moot's, {told.moot}")
@@ -315,7 +320,7 @@ class Moot(Contract):
 
     def _committed(self, view: RoundView) -> tuple[bytes, ...]:
         topics: list[bytes | None] = [abi.COMMITTED, word(view.task), word(view.round)]
-        logs = self._chain.logs(self.address, topics, view.opened)
+        logs = self._chain.logs(self.address, topics, self._opened(view))
         found = {c.member: c.hash for log in logs for c in abi.decode_commits(*log) if c.attempt == view.attempt}
         try:
             return tuple(found[member] for member in members_of(view.committed))
@@ -324,6 +329,13 @@ class Moot(Contract):
                 f"the chain's events leave out the commit of {called(missing.args[0])} in round {view.round} of task"
                 f" {view.task}; use a full node"
             ) from None
+
+    def _opened(self, view: RoundView) -> int:
+        """A block, as the nodes number it, before which no commit of the attempt was made."""
+        born = self._about.born
+        if not self._renumbered:
+            return view.opened
+        return self.finals(view.task, view.round - 1)[0].block if view.round > 1 else born
 
     def commit(self, task: int, round: int, attempt: int, hash: bytes) -> None:
         """Commit to a contribution by its salted hash (32 bytes)."""

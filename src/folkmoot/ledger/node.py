@@ -134,6 +134,10 @@ class Node:
         """The code of a contract, likewise."""
         return self.ask(octets, "eth_getCode", address, _exactly(at))
 
+    def code_then(self, address: str, number: int) -> bytes:
+        """The code of a contract as of the block of this number; many nodes know only of the newest ones."""
+        return self.ask(octets, "eth_getCode", address, hex(number))
+
     def count(self, account: str, *, at: Block) -> int:
         """How many transactions of the account stand in this block and those below it."""
         return self.ask(quantity, "eth_getTransactionCount", account, _exactly(at))

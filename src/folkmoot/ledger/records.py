@@ -218,7 +218,7 @@ class MootRecord:
     voucher: str
     """Address of the founding voucher's key."""
     born: int
-    """The block its contract was deployed in."""
+    """The block its contract was deployed in, as the chain's nodes number it."""
     assembly: str
     """Address of the contract of its members."""
     purse: str
