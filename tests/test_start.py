@@ -32,8 +32,8 @@ folder, task, data = sys.argv[1:]
 ticket = json.loads(say("ann", "new", "heart", "--seats", "4", "--as", "ann", "--json"))["ticket"]
 say("bob", "join", ticket, "--as", "bob")
 say("bob", "data", "add", data, "--records", "100")
-say("ann", "propose", task)
-say("bob", "grant", "1", "1")
+say("ann", "propose", task, "--data", data)
+say("bob", "grant", "1", "1", "--no-rehearsal")
 say("bob", "members")
 say("bob", "status")
 """

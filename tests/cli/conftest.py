@@ -1,9 +1,15 @@
+import os
 from pathlib import Path
 
 import pytest
 from command_line import Folkmoot, Outcome
 
 from folkmoot.cli import main
+from folkmoot.peer.sandbox import VARIABLE, trouble
+
+# The tests' tasks are our own: where no sandbox can be made for them, they run without.
+if VARIABLE not in os.environ and trouble() is not None:
+    os.environ[VARIABLE] = "none"
 
 
 @pytest.fixture

@@ -76,14 +76,15 @@ def numbers(folder: Path, *values: float) -> list[Path]:
 
 def rehearsed(source: Path, *data: Path) -> Rehearsal:
     with Workbench(make_bundle(source)) as bench:
-        return rehearse(bench, data)
+        return rehearse(bench, {str(path): path for path in data})
 
 
 def test_two_rounds_pass_on_a_task_that_will_train_and_tell_what_a_contribution_weighs(tmp_path: Path) -> None:
     source = rig.tiny_task(tmp_path / "task.py", size=1000, secrecy="public")
     report = rehearsed(source, *rig.tiny_data(tmp_path, ["ann", "bob"]).values())
     report.check()
-    assert (report.refusals, report.notes, report.name, report.members) == ([], [], "tiny", 3)
+    assert report.draft is not None
+    assert (report.refusals, report.notes, report.draft.name, report.members) == ([], [], "tiny", 3)
     # 48 bits a value until there is a step, then 16, and 12 bytes of weight and vote
     assert report.sizes == [6 * 1000 + 12, 2 * 1000 + 12]
     done = [step.name for step in report.steps if step.data in (None, str(tmp_path / "bob.txt"))]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from folkmoot.cli.rehearsing import NoSandboxOption, rehearsed, summary
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, short, show_json, show_table
 
 __all__ = ["app"]
@@ -30,8 +31,10 @@ def add(
         typer.Option(help="A file with what you ask of whoever trains on it; likewise.", dir_okay=False),
     ] = None,
     task: Annotated[
-        Path | None, typer.Option(help="A task file to try it with first.", exists=True, show_default=False)
+        Path | None,
+        typer.Option(help="A task file or folder to rehearse on it first, in the sandbox.", exists=True),
     ] = None,
+    no_sandbox: NoSandboxOption = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -42,12 +45,17 @@ def add(
 
     peer = Home.open(home)
     if task is not None:
-        _try(task, path)
+        from folkmoot.task import make_bundle
+
+        report = rehearsed(make_bundle(task), [path], home=peer, sandbox=not no_sandbox)
+        report.check()
     known = count_records(path) if records == "auto" else _number(records)
     dataset = add_dataset(peer, path, known, description, schema=schema, terms=terms)
     if json:
         show_json(dataset_document(dataset, {dataset.owner: peer.config.name}))
     else:
+        if task is not None:
+            print(*summary(report), sep="\n")
         print(f"dataset {dataset.id}: {dataset.records} records, card {short(dataset.card)}")
         print(f"Next: folkmoot review TASK, what would run on it; then folkmoot grant TASK {dataset.id}")
 
@@ -100,9 +108,3 @@ def _number(text: str) -> int:
     if not text.isdecimal() or int(text) >= 1 << 64:
         raise typer.BadParameter(f"{text!r} is neither a number below 2**64 nor 'auto'", param_hint="--records")
     return int(text)
-
-
-def _try(task: Path, path: Path) -> None:
-    from folkmoot.task import load_task, make_bundle
-
-    load_task(make_bundle(task)).load(str(path))

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from folkmoot.cli.privacy import promises
+from folkmoot.cli.rehearsing import NoRehearsalOption, NoSandboxOption, rehearsed, skipped, summary
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, short, show_json, show_table
 
 if TYPE_CHECKING:
     from folkmoot.ledger import Moot
     from folkmoot.ledger.records import TaskRecord
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.rehearsal import Rehearsal
 
 __all__ = ["TaskArgument", "grant", "propose", "review", "revoke", "tasks"]
 
@@ -23,33 +26,58 @@ TaskArgument = Annotated[int, typer.Argument(help="Id of the task; see folkmoot 
 
 def propose(
     path: Annotated[Path, typer.Argument(help="The task file, or a folder with a task.py.", exists=True)],
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Data of yours to rehearse it on; without it, the sample that the task ships.", exists=True),
+    ] = None,
+    no_rehearsal: NoRehearsalOption = False,
+    no_sandbox: NoSandboxOption = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Propose a task: its code is pinned by hash on the ledger, its policy binds the contract.
 
-    It runs on nobody's data before that member grants it.
+    It is rehearsed first, in the sandbox: two rounds on --data. Then it runs on nobody's data before that member
+    grants it.
     """
     from folkmoot.peer.home import Home
     from folkmoot.peer.offering import propose as put_on_ledger
-    from folkmoot.reward.effects import unscored
-    from folkmoot.task.protocol import buffers_of
 
     peer = Home.open(home)
-    record, task = put_on_ledger(peer, path)
-    alike = unscored(task)
-    members, buffers = max(peer.moot().member_count(), record.start_members), buffers_of(task, task.init())
-    promised = promises(task.policy, members, buffers)
+    report = _rehearsal(peer, path, data, rehearse=not no_rehearsal, sandbox=not no_sandbox)
+    assert report.draft is not None
+    record, task = put_on_ledger(peer, report.draft)
+    alike, members = task.unscored, max(peer.moot().member_count(), record.start_members)
+    promised = promises(task.policy, members, task.buffers)
     if json:
         told = _document(peer.moot(), record)
-        show_json({**told, "name": task.name, "promises": promised, "unscored": alike})
+        notes = report.notes
+        show_json({**told, "name": task.name, "promises": promised, "unscored": alike, "notes": notes})
         return
     print(f"task {record.id}: {task.name}, {record.rounds} rounds, bundle {record.bundle.hex()}")
-    for sentence in promised:
+    for sentence in (*([] if no_rehearsal else summary(report)), *promised):
         print(sentence)
     if alike is not None:
         print(f"A bounty would go to all who take part alike: {alike}")
     print(f"It starts with {record.start_members} grants. {_how_to_grant(record.id)}")
+
+
+def _rehearsal(peer: Home, path: Path, data: Path | None, *, rehearse: bool, sandbox: bool) -> Rehearsal:
+    """The rehearsal of a task that is to be proposed, or what there is of one without it. Raises what it refuses."""
+    from folkmoot.peer.offering import draft
+    from folkmoot.peer.rehearsal import Rehearsal
+    from folkmoot.peer.workbench import Workbench
+    from folkmoot.task import make_bundle
+
+    bundle = make_bundle(path)
+    if rehearse:
+        report = rehearsed(bundle, [] if data is None else [data], home=peer, sandbox=sandbox)
+        report.check()
+        return report
+    with Workbench(bundle, peer, sandbox=sandbox) as bench:
+        made = draft(bench)
+    skipped(peer, "propose")
+    return Rehearsal(draft=made)
 
 
 def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
@@ -141,12 +169,15 @@ def grant(
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask, also where the code was not read here.")
     ] = False,
+    no_rehearsal: NoRehearsalOption = False,
+    no_sandbox: NoSandboxOption = False,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Consent that one dataset of yours serves one task, until it ends or you revoke it.
 
-    Read what would run on your data first: folkmoot review TASK. The consent counts as your vote to adopt the task,
-    too, where that is still open.
+    Read what would run on your data first: folkmoot review TASK. It is rehearsed on the dataset before you consent: two
+    rounds in the sandbox, of which nothing leaves this machine. The consent counts as your vote to adopt the task, too,
+    where that is still open.
     """
     from folkmoot.errors import LocalError
     from folkmoot.peer import governing
@@ -160,6 +191,12 @@ def grant(
         raise LocalError(f"dataset {dataset} is not one that this home knows; see: folkmoot data list")
     if not was_reviewed(peer, record.bundle):
         _warn(task, yes)
+    if no_rehearsal:
+        skipped(peer, f"grant {task} {dataset}")
+    else:
+        report = rehearsed(_code(peer, record), [Path(peer.data()[dataset])], home=peer, sandbox=not no_sandbox)
+        report.check()
+        print(*summary(report), sep="\n")
     ends = None if until is None else int(until.timestamp())
     moot.grant(task, dataset, epsilon, until=ends, rounds=max_rounds)
     motion, me = governing.adoption_of(moot, task), moot.me()
@@ -182,6 +219,17 @@ def revoke(task: TaskArgument, home: HomeOption = DEFAULT_HOME) -> None:
     moot = Home.open(home).moot()
     moot.revoke(task)
     print(f"revoked: no dataset of yours serves task {task}")
+
+
+def _code(peer: Home, record: TaskRecord) -> bytes:
+    """The task's code, to be rehearsed."""
+    from folkmoot.errors import LocalError
+    from folkmoot.peer.offering import bundle_of
+
+    try:
+        return bundle_of(peer, record)
+    except LocalError as error:
+        raise LocalError(f"{error}; or consent without a rehearsal on your data: --no-rehearsal") from None
 
 
 _OVER = ("done", "stopped")

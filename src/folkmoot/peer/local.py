@@ -11,7 +11,7 @@ from folkmoot.peer import governing
 from folkmoot.peer.founding import found, join
 from folkmoot.peer.home import Home
 from folkmoot.peer.identity import Identity
-from folkmoot.peer.offering import add_dataset, count_records, propose
+from folkmoot.peer.offering import add_dataset, count_records, draft_here, propose
 
 __all__ = ["ANYWHERE", "LocalMoot"]
 
@@ -48,12 +48,12 @@ class LocalMoot:
         return cls(folder, homes)
 
     def offer(self, task: Path, data: Mapping[str, Path], records: int | None = None) -> int:
-        """Describe each member's dataset, propose the task and adopt it by everyone's vote; its id. All that is missing
-        then are the grants."""
+        """Describe each member's dataset, propose the task, which is one's own, and adopt it by all votes; its id. All
+        that is missing then are the grants."""
         for member, path in data.items():
             add_dataset(self.homes[member], path, records or count_records(path), f"the data of {member}")
         first, *others = self.homes.values()
-        record, _ = propose(first, task)
+        record, _ = propose(first, draft_here(task))
         moots = (home.moot() for home in others)
         while (motion := governing.adoption_of(first.moot(), record.id)) is not None:
             governing.vote(next(moots), motion.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -18,9 +18,19 @@ from folkmoot.peer.home import Home
 from folkmoot.task.policy import Policy
 
 if TYPE_CHECKING:
-    from folkmoot.task import Task
+    from folkmoot.peer.workbench import Workbench
 
-__all__ = ["Card", "add_dataset", "bundle_of", "check_deliverable", "count_records", "propose"]
+__all__ = [
+    "Card",
+    "Draft",
+    "add_dataset",
+    "bundle_of",
+    "check_deliverable",
+    "count_records",
+    "draft",
+    "draft_here",
+    "propose",
+]
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +42,20 @@ class Card(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     records: int
     salt: str
+
+
+class Draft(NamedTuple):
+    """A task that is ready to be proposed."""
+
+    bundle: bytes
+    name: str
+    policy: Policy
+    genesis: bytes
+    """Its first state, as the blob."""
+    unscored: str | None
+    """Why a bounty cannot tell contributions to it apart, where it cannot."""
+    buffers: tuple[str, ...] = ()
+    """Names of the arrays that training counts or averages, and no step of an optimiser moves."""
 
 
 def add_dataset(
@@ -90,27 +114,49 @@ def count_records(path: Path) -> int:
     return (lines + step // 2) // step * step
 
 
-def propose(home: Home, path: Path) -> tuple[TaskRecord, Task]:
-    """Put the task at ``path`` on the ledger, and to the vote; its bundle and first state into the store. The record,
-    and the task.
+def propose(home: Home, task: Path | Draft) -> tuple[TaskRecord, Draft]:
+    """Put a task on the ledger, and to the vote; its bundle and first state into the store. The record, and the draft.
 
-    Runs the task's code in this process: it is the proposer's own. Raises ``TaskError`` when it does not load, and
-    ``LocalError`` when the moot cannot deliver what its policy promises.
+    ``task`` is its file or folder, whose code then runs in the sandbox, or a draft that is made already. Raises
+    ``TaskError`` when the code fails, and ``LocalError`` when the moot cannot deliver what its policy promises.
     """
-    from folkmoot.task import load_task, make_bundle, state_bytes
+    if isinstance(task, Path):
+        from folkmoot.peer.workbench import Workbench
+        from folkmoot.task import make_bundle
+
+        with Workbench(make_bundle(task), home) as bench:
+            task = draft(bench)
+    store, moot = home.store(), home.moot()
+    check_deliverable(task.policy, max(moot.member_count(), moot.about().seats))
+    code = store.put(task.bundle, durable=True)
+    genesis = store.put(task.genesis, durable=True)
+    id = moot.propose(code, genesis, task.policy)
+    governing.move(moot, Kind.STEER, id, Standing.ADOPTED)
+    return moot.task(id), task
+
+
+def draft(bench: Workbench) -> Draft:
+    """The draft of the task of ``bench``, whose worker loads it and makes its first state."""
+    from folkmoot.peer.asks import Prepare, Prepared
+
+    loaded = bench.load()
+    prepared = bench.ask(Prepare(None), Prepared)
+    buffers = tuple(buffer.name for buffer in prepared.layout.buffers)
+    return Draft(bench.bundle, loaded.name, loaded.policy, bench.store.get(prepared.state), loaded.unscored, buffers)
+
+
+def draft_here(path: Path) -> Draft:
+    """The draft of the task at ``path``, whose code runs in this process: for code of one's own, which is trusted."""
+    from folkmoot.reward.effects import unscored
+    from folkmoot.task import authored, load_task, make_bundle, state_bytes
     from folkmoot.task.protocol import buffers_of
 
     bundle = make_bundle(path)
     task = load_task(bundle)
-    store, moot = home.store(), home.moot()
-    check_deliverable(task.policy, max(moot.member_count(), moot.about().seats))
-    first = task.init()
-    buffers_of(task, first)  # those that the policy's noise cannot cover are refused here, before anybody votes
-    code = store.put(bundle, durable=True)
-    genesis = store.put(state_bytes(first), durable=True)
-    id = moot.propose(code, genesis, task.policy)
-    governing.move(moot, Kind.STEER, id, Standing.ADOPTED)
-    return moot.task(id), task
+    with authored("failed in init"):
+        first = task.init()
+        buffers = tuple(sorted(buffers_of(task, first)))
+    return Draft(bundle, task.name, task.policy, state_bytes(first), unscored(task), buffers)
 
 
 def check_deliverable(policy: Policy, members: int) -> None:

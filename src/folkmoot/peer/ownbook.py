@@ -5,15 +5,17 @@ Nobody else can check it, and none of it says anything of the data.
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from folkmoot.peer.home import Home
-from folkmoot.peer.journal import overrides
+from folkmoot.peer.journal import Journal, overrides
+from folkmoot.peer.log import Log
 
-__all__ = ["own_record"]
+__all__ = ["own_record", "record_override"]
 
 _REFUSALS = ("refused a message", "refused", "error", "distrusts the host", "no evidence", "accuses")
 """Events of a peer's log that are refusals, or complaints."""
@@ -33,6 +35,18 @@ def own_record(home: Home) -> dict[str, Any]:
         "overrides": [{"time": o.time, "what": o.what, "how": o.how} for o in overrides(home)],
         "refused": _refused(home.log_file),
     }
+
+
+def record_override(home: Home, what: str, how: str) -> None:
+    """Have the peer's log say that a command did without the safeguard ``what``; its journal too, once it has one.
+
+    A journal is begun by the running peer alone, which has to notice when one is gone.
+    """
+    with closing(Log(home.log_file)) as log:
+        log.write("override", what=what, how=how)
+    if home.journal.exists():
+        with closing(Journal(home.journal)) as journal:
+            journal.override(what, how)
 
 
 def _refused(log: Path) -> list[dict[str, Any]]:

@@ -34,6 +34,7 @@ from folkmoot.peer.asks import (
     Survey,
     Surveyed,
 )
+from folkmoot.peer.offering import Draft
 from folkmoot.peer.workbench import COMPUTE_SECONDS, Workbench
 from folkmoot.round.events import Row
 from folkmoot.round.groups import NO_BEACON
@@ -59,7 +60,7 @@ class Step:
 
     name: str
     data: str | None
-    """The dataset that it was about, as its path was given."""
+    """The name of the dataset that it was about."""
     seconds: float
 
 
@@ -76,16 +77,14 @@ class Refusal:
 
 @dataclass
 class Rehearsal:
-    """What a rehearsal found. The fields about the task are there if its code loads and ``init`` runs."""
+    """What a rehearsal found."""
 
     datasets: tuple[str, ...] = ()
-    sandboxed: bool = True
-    name: str = ""
-    policy: Policy = field(default_factory=Policy)
-    unscored: str | None = None
-    """Why a bounty cannot tell its contributions apart, where it cannot."""
-    genesis: bytes = b""
-    """The first state, as its blob."""
+    """As they were named."""
+    draft: Draft | None = None
+    """The task, ready to be proposed; ``None`` where its code does not load, or makes no first state."""
+    surveys: dict[str, Surveyed] = field(default_factory=dict)
+    """What was found out of each dataset that could be loaded."""
     members: int = 0
     """Contributions in each of the rounds."""
     sizes: list[int] = field(default_factory=list)
@@ -115,14 +114,20 @@ class _Stopped(Exception):
 
 
 def rehearse(
-    bench: Workbench, datasets: Sequence[Path] = (), *, progress: Callable[[str], None] = lambda step: None
+    bench: Workbench,
+    datasets: Mapping[str, Path],
+    *,
+    start: Hash | None = None,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> Rehearsal:
-    """Rehearse the task of ``bench`` with a member for each of ``datasets``; with none, its public part on zeros.
+    """Rehearse the task of ``bench`` with a member for each of ``datasets``, which are told by their names here; with
+    none, its public part on zeros.
 
-    A dataset that fails is left out of what follows. Raises ``LocalError`` where there is no sandbox for the task.
-    ``progress`` is told the name of each step.
+    ``start`` is the first state of a task that continues another one; by default ``init`` makes it. A dataset that
+    fails is left out of what follows. ``progress`` is told the name of each step. Raises ``LocalError`` where there is
+    no sandbox for the task.
     """
-    course = _Course(bench, datasets, progress)
+    course = _Course(bench, datasets, start, progress)
     with contextlib.suppress(_Stopped):
         course.run()
     return course.report
@@ -145,30 +150,35 @@ def sample_of(bundle: bytes, folder: Path) -> Path | None:
 class _Course:
     """A rehearsal under way."""
 
-    def __init__(self, bench: Workbench, datasets: Sequence[Path], progress: Callable[[str], None]) -> None:
+    def __init__(
+        self, bench: Workbench, datasets: Mapping[str, Path], start: Hash | None, progress: Callable[[str], None]
+    ) -> None:
         self._bench = bench
+        self._begin = Prepare(start)
         self._progress = progress
-        self._data = {str(path): str(path.absolute()) for path in datasets}
-        """The datasets that are still in, as they were named and where they lie."""
-        self.report = Rehearsal(tuple(self._data), bench.sandboxed)
+        self._data = {told: str(path.absolute()) for told, path in datasets.items()}
+        """The datasets that are still in, by name."""
+        self.report = Rehearsal(tuple(self._data))
         self._blank = not datasets
 
     def run(self) -> None:
         """All steps, up to one without which there is no going on."""
         report = self.report
         loaded = self._step("loading the code", self._bench.load)
-        report.name, report.policy, report.unscored = loaded.name, loaded.policy, loaded.unscored
-        genesis = self._step("init", lambda: self._bench.ask(Prepare(None), Prepared))
-        report.genesis = self._bench.store.get(genesis.state)
-        report.members = min(256, max(report.policy.min_members, len(self._data)))
+        policy = loaded.policy
+        genesis = self._step("init", lambda: self._bench.ask(self._begin, Prepared))
+        first = self._bench.store.get(genesis.state)
+        report.draft = Draft(self._bench.bundle, loaded.name, policy, first, loaded.unscored)
+        report.members = min(256, max(policy.min_members, len(self._data)))
         rounds, start = [], genesis
-        for number in range(1, ROUNDS + 1 + report.policy.grouped):
-            rounds.append(_Round(number, start, self._bench, report))
+        for number in range(1, ROUNDS + 1 + policy.grouped):
+            rounds.append(_Round(number, start, self._bench, report, policy))
             start = self._round(rounds[-1])
-            if self._blank and number > report.policy.grouped:
+            report.draft = report.draft._replace(buffers=tuple(buffer.name for buffer in start.layout.buffers))
+            if self._blank and number > policy.grouped:
                 break  # from zeros on there is nothing more to be learnt
         self._step("export", lambda: self._export(start.state))
-        self._step("the same again", lambda: self._again(genesis.state, rounds[report.policy.grouped]))
+        self._step("the same again", lambda: self._again(genesis.state, rounds[policy.grouped]))
 
     def _round(self, round: _Round) -> Prepared:
         """One round; what the next one starts from."""
@@ -207,14 +217,15 @@ class _Course:
     def _again(self, genesis: Hash, first: _Round) -> None:
         """In a process of its own, as at every other member: the same first state, and the same second."""
         self._bench.load()
-        if self._bench.ask(Prepare(None), Prepared).state != genesis:
+        if self._bench.ask(self._begin, Prepared).state != genesis:
             raise TaskError(_UNLIKE.format("init", "a first state"))
         first.sum()
         if first.advance().model != first.model:
             raise TaskError(_UNLIKE.format("update", "a next state"))
 
     def _survey(self, path: str) -> None:
-        self._bench.ask(Survey(path), Surveyed)
+        surveyed = self._bench.ask(Survey(path), Surveyed)
+        self.report.surveys |= {told: surveyed for told, at in self._data.items() if at == path}
 
     def _each(self, steps: Sequence[tuple[str, Callable[[str], None]]]) -> None:
         """These steps on each dataset; one that fails is out."""
@@ -257,12 +268,12 @@ _UNLIKE = (
 class _Round:
     """One round of members who have these datasets in turn."""
 
-    def __init__(self, number: int, start: Prepared, bench: Workbench, report: Rehearsal) -> None:
+    def __init__(self, number: int, start: Prepared, bench: Workbench, report: Rehearsal, policy: Policy) -> None:
         self.number, self._start, self._bench, self._report = number, start, bench, report
         self.model = b""
         self.size = 0
         self._layout: Layout = start.layout
-        self._policy = report.policy
+        self._policy = policy
         members = tuple(range(report.members))
         dealt = members if self._policy.secret else ()
         self._beacon = secrets.token_bytes(32) if self._policy.grouped and number > 1 else NO_BEACON

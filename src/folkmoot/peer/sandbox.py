@@ -105,8 +105,8 @@ def put_on_record(peer: PeerContext) -> None:
 def refusal(why: str) -> str:
     """What a person is told whose machine has no sandbox."""
     return (
-        f"tasks of others do not run without a sandbox, and {why}. Install bubblewrap (apt install bubblewrap,"
-        " dnf install bubblewrap), or at your own risk do without: folkmoot run --no-sandbox,"
+        f"the code of tasks does not run without a sandbox, and {why}. Install bubblewrap (apt install bubblewrap,"
+        " dnf install bubblewrap), or at your own risk do without: the option --no-sandbox,"
         f' "sandbox": "none" in config.json, or {VARIABLE}=none; it is put on record'
     )
 

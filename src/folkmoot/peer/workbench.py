@@ -18,9 +18,8 @@ from folkmoot.digest import Hash, blob_hash
 from folkmoot.errors import IntegrityError
 from folkmoot.peer.asks import Answer, Ask, Loaded
 from folkmoot.peer.home import WORKER_MEMORY, Home
-from folkmoot.peer.journal import Journal
-from folkmoot.peer.log import Log
-from folkmoot.peer.sandbox import Sandbox, choose
+from folkmoot.peer.ownbook import record_override
+from folkmoot.peer.sandbox import Choice, Sandbox, choose
 from folkmoot.peer.workplace import Workplace
 from folkmoot.store import Store
 
@@ -39,20 +38,24 @@ class Workbench:
     ``LocalError`` saying how to mend that; where the user does without, that goes on the peer's record.
     """
 
-    def __init__(self, bundle: bytes, home: Home | None = None, sources: Sequence[Store] = ()) -> None:
+    def __init__(
+        self, bundle: bytes, home: Home | None = None, sources: Sequence[Store] = (), *, sandbox: bool = True
+    ) -> None:
+        """Without ``sandbox`` the worker runs as the user does, whatever is configured."""
         config = None if home is None else home.config
         memory = WORKER_MEMORY if config is None else config.worker_memory
-        choice = choose(config)
+        choice = choose(config) if sandbox else Choice("none", "--no-sandbox")
+        self.bundle = bundle
         self.sandboxed = choice.kind != "none"
         """Whether the worker runs in a sandbox."""
         if home is not None and not self.sandboxed:
-            _put_on_record(home, choice.by)
+            record_override(home, "sandbox", choice.by)
         self._folder = tempfile.TemporaryDirectory(prefix="folkmoot-bench-")
         self.folder = Path(self._folder.name)
         self.store = _Shelves(self.folder / "blobs", sources)
         self._log = self.folder / "worker.log"
-        sandbox = Sandbox(None if home is None else home.path, memory) if self.sandboxed else None
-        self._work = Workplace(self.store, self.store.put(bundle), self._log, memory, sandbox)
+        confined = Sandbox(None if home is None else home.path, memory) if self.sandboxed else None
+        self._work = Workplace(self.store, self.store.put(bundle), self._log, memory, confined)
         self._runner = asyncio.Runner()
 
     def __enter__(self) -> Workbench:
@@ -112,12 +115,3 @@ class _Shelves(Store):
         if blob_hash(data) != name:
             raise IntegrityError(f"blob {name.hex()}: its bytes went bad on disk, in {path}")
         return data
-
-
-def _put_on_record(home: Home, how: str) -> None:
-    """Have the peer's log say that a command did without a sandbox, and its journal, where it has one already."""
-    with closing(Log(home.log_file)) as log:
-        log.write("override", what="sandbox", how=how)
-    if home.journal.exists():
-        with closing(Journal(home.journal)) as journal:
-            journal.override("sandbox", how)

@@ -16,7 +16,7 @@ import struct
 import sys
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
@@ -148,7 +148,7 @@ class _Worker:
     def task(self) -> Task:
         if self._task is None:
             raise LocalError("no task is loaded")
-        return cast(Task, self._task)
+        return self._task.task
 
     def failed_in(self, ask: Ask) -> str:
         """What of the task raised while ``ask`` was being answered."""

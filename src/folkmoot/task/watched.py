@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from folkmoot.task.protocol import Task
@@ -13,22 +16,19 @@ METHODS = ("init", "schema", "load", "contribute", "update", "metrics", "evaluat
 
 
 class Watched:
-    """Behaves as ``task``, attributes of its own included, and knows which of its ``METHODS`` ran into an error."""
+    """Knows which of the ``METHODS`` of ``task`` ran into an error. The task is the same object as before; one whose
+    attributes cannot be set is not watched."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.doing = ""
         """The method at work, or the one that raised last; empty after one that returned."""
+        for name in METHODS:
+            with suppress(AttributeError, TypeError):
+                object.__setattr__(task, name, partial(self._call, name, getattr(task, name)))
 
-    def __getattr__(self, name: str) -> Any:
-        found = getattr(self.task, name)
-        if name not in METHODS:
-            return found
-
-        def watched(*given: Any) -> Any:
-            before, self.doing = self.doing, name
-            made = found(*given)
-            self.doing = before
-            return made
-
-        return watched
+    def _call(self, name: str, method: Callable[..., Any], *given: Any, **named: Any) -> Any:
+        before, self.doing = self.doing, name
+        made = method(*given, **named)
+        self.doing = before
+        return made
