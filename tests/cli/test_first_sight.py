@@ -74,7 +74,7 @@ def test_reading_the_code_is_suggested_before_consent(folkmoot: Folkmoot, tmp_pa
     proposed = folkmoot("propose", tmp_path / "task.py", "--home", home).out
     assert proposed.index("folkmoot review 1") < proposed.index("folkmoot grant 1")
     assert "folkmoot review 1" in folkmoot("tasks", "--home", home).out
-    granted = folkmoot("grant", 1, 1, "--home", home)
+    granted = folkmoot("grant", 1, 1, "--no-rehearsal", "--home", home)
     assert "folkmoot review 1" in granted.err
     assert "folkmoot review" not in granted.out
     assert "folkmoot review" not in folkmoot("tasks", "--home", home).out

@@ -53,7 +53,19 @@ PATTERNS = (
     (re.compile(r"\b\d{12,}\b"), "<chain id>"),
     (re.compile(r"/[^ \"]*/"), "<folder>/"),
 )
-VARIES = {"age", "pid", "chain_id", "block", "log", "blocks", "entries", "time_seconds", "value"}
+VARIES = {
+    "load_seconds",
+    "training_seconds",
+    "age",
+    "pid",
+    "chain_id",
+    "block",
+    "log",
+    "blocks",
+    "entries",
+    "time_seconds",
+    "value",
+}
 
 
 def masked(value: Any, key: str = "") -> Any:
@@ -106,6 +118,7 @@ def every_verb(folder: Path) -> Told:
     _decide(told, anna, bert)
     told.say(anna, "review", told.say(anna, "propose", task, pin="propose")["task"], pin="review")
     told.documents["review"]["files"] = sorted(told.documents["review"]["files"])
+    told.say(anna, "check", task, "--data", folder / "story" / "anna.txt", pin="check")
     told.say(anna, "data", "add", folder / "story" / "anna.txt", "--records", 30, pin="data add")
     told.say(anna, "backup", pin="backup")
     _found_and_join(told, folder)

@@ -58,7 +58,7 @@ def test_check_tells_each_member_whether_its_data_would_train(folkmoot: Folkmoot
     assert f"{folder / 'nan.csv'}, at round 1: contribute: " in ran.out
     alone = folkmoot("check", folder / "task.py", "--data", folder / "good.csv", "--json")
     told = json.loads(alone.out)
-    assert (alone.code, told["ok"], told["task"], told["refusals"]) == (0, True, "small", [])
+    assert (alone.code, told["ok"], told["name"], told["refused"]) == (0, True, "small", None)
     assert told["data"][0]["training_seconds"] > 0
     assert set(told["metrics"]) == {"accuracy"}
 
@@ -122,3 +122,11 @@ def test_an_authors_error_is_the_authors_and_debug_shows_the_authors_traceback(
     shown = folkmoot("check", folder / "task.py", "--debug")
     for text in (own.stderr, shown.out):
         assert 'task.py", line 15, in init\n    return self.wieghts' in text
+
+
+def test_check_names_the_column_in_which_a_members_data_differs_from_the_first(
+    folkmoot: Folkmoot, folder: Path
+) -> None:
+    (folder / "turned.csv").write_text(GOOD.replace("a,b,", "b,a,"))
+    ran = folkmoot("check", folder / "task.py", "--data", folder / "good.csv", "--data", folder / "turned.csv")
+    assert (ran.code, "column 1 is 'b' here, 'a' in the task" in ran.out) == (1, True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from folkmoot.cli.show import JsonOption, show_json, show_table
+from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, show_json, show_table
 
 if TYPE_CHECKING:
     from folkmoot.peer.home import Home
@@ -36,18 +36,21 @@ def check(
         typer.Option(help="A member's data; again for each member. Without it, the sample that the task ships."),
     ] = None,
     no_sandbox: NoSandboxOption = False,
+    home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Rehearse a task: two rounds on each member's data, in the sandbox, as peers will run it. Needs no moot.
 
     Says for each dataset whether it would train, how long that takes and how many bytes a contribution is; exit 1 if
-    one would not. Without data and sample only the public part is tried, on zeros.
+    one would not. All data has to look like the first. Without data and sample only the public part is tried, on zeros.
     """
+    from folkmoot.peer.home import Home
     from folkmoot.task import make_bundle
 
-    report = rehearsed(make_bundle(task), data or (), sandbox=not no_sandbox)
+    peer = Home.open(home) if Home(home).config_file.exists() else None
+    report = rehearsed(make_bundle(task), data or (), home=peer, sandbox=not no_sandbox)
     if json:
-        show_json({"ok": not report.refusals, **_plain(report)})
+        show_json(_plain(report))
     else:
         _show(report, debug=bool(context.find_root().params.get("debug")))
     if report.refusals:
@@ -61,12 +64,27 @@ def rehearsed(bundle: bytes, data: Sequence[Path], *, home: Home | None = None, 
     from folkmoot.task import read_bundle
     from folkmoot.task.pin import pin_of
 
+    if len(data) > 1:
+        bundle = _expecting(bundle, data[0], home, sandbox=sandbox)
     pin, sources = pin_of(read_bundle(bundle)), [] if home is None else [home.store()]
     with Workbench(bundle, home, sources, sandbox=sandbox) as bench, _progress() as progress:
         named = {str(path): path for path in data}
         if not named and (sample := sample_of(bundle, bench.folder / "sample")) is not None:
             named = {"the task's sample": sample}
         return rehearse(bench, named, start=None if pin is None else pin.state, progress=progress)
+
+
+def _expecting(bundle: bytes, path: Path, home: Home | None, *, sandbox: bool) -> bytes:
+    """The bundle with what the data at ``path`` looks like, to hold others' data against; without, if it cannot be
+    loaded."""
+    from folkmoot.errors import DataError, TaskError
+    from folkmoot.peer.asks import Survey, Surveyed
+    from folkmoot.peer.workbench import Workbench
+    from folkmoot.task.data_schema import pinned
+
+    with Workbench(bundle, home, sandbox=sandbox) as bench, contextlib.suppress(DataError, TaskError):
+        return pinned(bundle, bench.ask(Survey(str(path.absolute())), Surveyed).schema)
+    return bundle
 
 
 def skipped(home: Home, verb: str) -> None:
@@ -81,7 +99,7 @@ def summary(report: Rehearsal) -> Iterator[str]:
     """What there is to be said of a rehearsal that went well, in a few lines."""
     size = f"a contribution is {max(report.sizes):,} bytes" if report.sizes else ""
     for path in report.datasets:
-        yield f"rehearsed on {path}: training took {_training(report, path):.2f} s a round, {size}"
+        yield f"rehearsed on {path}: training took {_seconds(_training(report, path))} a round, {size}"
     if not report.datasets:
         yield f"rehearsed without data, on zeros: its public part only; {size}"
     yield from report.notes
@@ -92,12 +110,13 @@ def _show(report: Rehearsal, *, debug: bool) -> None:
     sizes = [f"{size:,} bytes" for size in report.sizes]
     if report.datasets:
         show_table(
-            ("data", "load", "training", "contribution", ""),
+            ("data", "records", "load", "training", "contribution", ""),
             (
                 (
                     path,
+                    _records(report, path),
                     _seconds(report.seconds("load", path)),
-                    _seconds(_training(report, path) if path not in refused else None),
+                    _seconds(_training(report, path)),
                     sizes[-1] if sizes and path not in refused else "",
                     f"refused at {refused[path].step}" if path in refused else "ok",
                 )
@@ -114,30 +133,41 @@ def _show(report: Rehearsal, *, debug: bool) -> None:
 
 
 def _plain(report: Rehearsal) -> dict[str, object]:
+    refused = {
+        refusal.data: {"step": refusal.step, "error": refusal.error, "traceback": refusal.trace or None}
+        for refusal in report.refusals
+    }
+    rows = [
+        {
+            "path": path,
+            "records": _records(report, path),
+            "load_seconds": report.seconds("load", path),
+            "training_seconds": _training(report, path),
+            "refused": refused.get(path),
+        }
+        for path in report.datasets
+    ]
     return {
-        "task": report.draft.name if report.draft else None,
+        "ok": not report.refusals,
+        "name": report.draft.name if report.draft else None,
         "contributions": report.members,
         "bytes": report.sizes,
         "metrics": report.metrics,
-        "data": [
-            {
-                "path": path,
-                "load_seconds": report.seconds("load", path),
-                "training_seconds": _training(report, path) or None,
-                "refused": next((refusal for refusal in report.refusals if refusal.data == path), None),
-            }
-            for path in report.datasets
-        ],
-        "steps": report.steps,
-        "refusals": report.refusals,
+        "data": rows,
+        "refused": refused.get(None),
         "notes": report.notes,
     }
 
 
-def _training(report: Rehearsal, path: str) -> float:
-    """The longest training on a dataset, in seconds."""
+def _records(report: Rehearsal, path: str) -> int | None:
+    return report.surveys[path].examples if path in report.surveys else None
+
+
+def _training(report: Rehearsal, path: str) -> float | None:
+    """The longest training on a dataset, in seconds, if none failed."""
     took = [step.seconds for step in report.steps if step.data == path and step.name.endswith("contribute")]
-    return max(took, default=0.0)
+    refused = any(refusal.data == path for refusal in report.refusals)
+    return None if refused else max(took, default=None)
 
 
 def _seconds(seconds: float | None) -> str:
