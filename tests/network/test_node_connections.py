@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from iroh import IrohError
+from iroh import Connection, EndpointAddr, IrohError
 from loopback import MESSAGES, Ack, Push, acknowledge, frame, introduce, nodes, stranger
 
 from folkmoot.errors import NetworkError
@@ -96,6 +96,58 @@ def test_two_that_dial_each_other_at_once_end_up_with_one_connection(monkeypatch
             for _ in range(20):
                 await both()
             assert len(one._peers[two.id]._links) == len(two._peers[one.id]._links) == 1
+
+    asyncio.run(run())
+
+
+def dials_slowly(node: Node, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let the node hear of its own connections later than the other side does: once the event is set."""
+    let, dial = asyncio.Event(), node._dial
+
+    async def slowly(address: EndpointAddr) -> Connection:
+        connection = await dial(address)
+        await let.wait()
+        return connection
+
+    monkeypatch.setattr(node, "_dial", slowly)
+    return let
+
+
+def test_a_connection_that_the_dialer_waits_for_no_more_serves_the_other_side_that_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def run() -> None:
+        async with nodes(2) as (dialer, other):
+            let = dials_slowly(dialer, monkeypatch)
+            dialer.serve(acknowledge)
+            dialer.allow({other.id: other.addresses()})
+            other.allow({dialer.id: []})  # it can only use the connection that comes in
+            asking = asyncio.create_task(dialer.request(other.id, Push(1), timeout=600))
+            answered = asyncio.create_task(other.request(dialer.id, Push(2), timeout=20))
+            while not (links := other._peers[dialer.id]._links) or not links[0].active:
+                await asyncio.sleep(0.01)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            let.set()
+            assert (await answered)[0] == Ack(0)
+
+    asyncio.run(run())
+
+
+def test_a_dial_that_ends_after_its_peer_was_removed_leaves_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with nodes(2) as (dialer, other):
+            let = dials_slowly(dialer, monkeypatch)
+            asking = asyncio.create_task(dialer.request(other.id, Push(1), timeout=600))
+            while not (links := other._peers[dialer.id]._links):
+                await asyncio.sleep(0.01)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+            removed = dialer._peers[other.id]
+            dialer.allow({})
+            let.set()
+            await links[0].connection.closed()
+            assert not removed._links
 
     asyncio.run(run())
 

@@ -242,6 +242,9 @@ class Node:
             self._adopt(peer, link)
 
     def _adopt(self, peer: Peer, link: Link) -> None:
+        if self._peers.get(peer.key) is not peer or peer.set_aside():  # by the time that a dial has come to its end
+            link.close(NOT_ALLOWED, NOT_WANTED)
+            return
         link.connection.set_max_concurrent_bi_streams(self.limits.streams)
         link.connection.set_max_concurrent_uni_streams(0)
         link.connection.set_receive_window(self.limits.window)

@@ -123,6 +123,8 @@ class Peer:
         self._arrival = asyncio.Event()
         self._nudge = asyncio.Event()
         self._dialer: asyncio.Task[None] | None = None
+        self._late: set[asyncio.Future[Connection]] = set()
+        """Dials that nobody waits for, and that may end in a connection yet."""
         self._wanted = 0
         self._failures = 0
         self._last_failure = "never tried"
@@ -192,8 +194,9 @@ class Peer:
 
     def close(self, code: int, reason: str) -> None:
         """Close all connections and stop dialing."""
-        if self._dialer is not None:
-            self._dialer.cancel()
+        for dialing in (self._dialer, *self._late):
+            if dialing is not None:
+                dialing.cancel()
         for link in list(self._links):
             self.drop(link)
             link.close(code, reason)
@@ -271,7 +274,11 @@ class Peer:
                     self._adopt(self, Link(connection, dialed=True))
 
     async def _attempt(self) -> Connection | None:
-        """Dial once; ``None`` if the hints changed meanwhile, or nobody wants the connection any more."""
+        """Dial once; ``None`` if the hints changed meanwhile, or nobody waits for the connection any more.
+
+        A dial is never broken off: the other side may have the connection already, and be sending on it, when this side
+        does not have it yet. One that nobody waits for is taken when it comes, like any other.
+        """
         address = await _resolve(self.key, self._hints)
         dialing = asyncio.ensure_future(self._dial(address))
         nudged = asyncio.ensure_future(self._nudge.wait())
@@ -285,9 +292,15 @@ class Peer:
                 return None
             raise TimeoutError
         finally:
-            dialing.cancel()
             nudged.cancel()
-            await asyncio.gather(dialing, nudged, return_exceptions=True)
+            if not dialing.done():
+                self._late.add(dialing)
+                dialing.add_done_callback(self._came_late)
+
+    def _came_late(self, dialing: asyncio.Future[Connection]) -> None:
+        self._late.discard(dialing)
+        if not dialing.cancelled() and dialing.exception() is None:
+            self._adopt(self, Link(dialing.result(), dialed=True))
 
     def _pause(self) -> float | None:
         if not self._hints:
