@@ -93,7 +93,7 @@ def test_a_peer_with_daily_keys_takes_over_and_the_old_keys_are_worthless(tmp_pa
         moot.start("again")
         moot.ready(task, "again")
         counted = sum(final.survivors >> 3 & 1 for final in moot.finals(task))
-        spent = Journal(again.journal).releases(task, max(again.data()), attempts=False)
+        spent = Journal(again.journal).releases(task, (max(again.data()),), attempts=False)
         assert spent >= counted >= 1, "what another set of keys let go of the data counts"
         moot.terminate("again")
         delegation.take_back(main)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from folkmoot.digest import Hash
-from folkmoot.errors import LocalError, TaskError
+from folkmoot.errors import DataError, LocalError, TaskError
 from folkmoot.ledger.records import TaskRecord
 from folkmoot.peer.asks import (
     Account,
@@ -27,6 +27,7 @@ from folkmoot.peer.asks import (
     SumUp,
 )
 from folkmoot.peer.context import PeerContext
+from folkmoot.peer.custody import Kept
 from folkmoot.peer.sandbox import Sandbox, choose
 from folkmoot.peer.workplace import Withdrawn, Workplace
 from folkmoot.round import events as ev
@@ -115,7 +116,7 @@ class Compute:
         """Path of the dataset that is granted already, so that the worker need not be started twice."""
         grant = await self._peer.own_grant(self._record.id)
         with contextlib.suppress(LocalError):
-            return None if grant is None else self._peer.dataset_path(grant.dataset)
+            return None if grant is None else (await self._peer.kept(grant.dataset)).path
         return None
 
     async def close(self) -> None:
@@ -136,7 +137,7 @@ class Compute:
         return self._layout[1]
 
     async def train(
-        self, action: ev.Train, path: str, plan: Plan, masking: Masking | None, seconds: float | None
+        self, action: ev.Train, data: Kept, plan: Plan, masking: Masking | None, seconds: float | None
     ) -> tuple[Reveal, float]:
         """The own contribution and its norm: the journalled one, that of an earlier attempt under a new salt, or,
         if there are ``seconds`` left for it, a new one. What is masked is masked anew for each attempt."""
@@ -151,33 +152,41 @@ class Compute:
         elif seconds is None:
             raise TaskError("commits are closed, and what was committed is not on this disk any more")
         else:
-            parts, norm = await self._make(action, path, plan, masking, seconds)
+            parts, norm = await self._make(action, data, plan, masking, seconds)
         reveal = Reveal(secrets.token_bytes(32), parts)
         journal.remember(key, action.parent, reveal, norm)
         return reveal, norm
 
     async def _make(
-        self, action: ev.Train, path: str, plan: Plan, masking: Masking | None, seconds: float
+        self, action: ev.Train, data: Kept, plan: Plan, masking: Masking | None, seconds: float
     ) -> tuple[tuple[Hash, ...], float]:
-        self._check(path)  # it may have waited
+        self._check(data.path)  # it may have waited
         key, bundle = action.key, self._record.bundle
         seed = self._peer.training_seed(bundle, key.round)
         noise = self._peer.noise_seed(bundle, key, action.parent)
-        ask = Contribute(action.parent, path, key.round, seed, plan.shards, noise)
+        ask = Contribute(action.parent, data.path, key.round, seed, plan.shards, noise, version=data.version)
         if masking is None:
             made = await self._contribute(key, ask, seconds)
+            await self._still(data)
             return made.shards, made.norm
         group = len(plan.group_of(self._peer.index))
         ask = msgspec.structs.replace(ask, group=group, masks=masking.masks)
         made = await self._contribute(key, ask, seconds)
+        await self._still(data)
         return (*made.shards, self._peer.store.put(masking.envelope())), made.norm
+
+    async def _still(self, data: Kept) -> None:
+        """Raise ``DataError`` where the data need not be what was trained on: it was written to meanwhile."""
+        if (await self._peer.kept(data.dataset, now=True)).mark != data.mark:
+            raise DataError(f"{data.path} was written to while it was trained on; what came of it is thrown away")
 
     def _on_disk(self, reveal: Reveal, pieces: int) -> bool:
         return len(reveal.shards) == pieces and all(map(self._peer.store.has, reveal.shards))
 
-    async def account(self, path: str, releases: int, limit: float | None) -> Accounted:
-        """What releases of contributions from the dataset at ``path`` cost, and how many stay within ``limit``."""
-        return await self._workplace.ask(Account(path, releases, limit), Accounted, COMPUTE_SECONDS)
+    async def account(self, data: Kept, releases: int, limit: float | None) -> Accounted:
+        """What releases of contributions from a dataset cost, and how many stay within ``limit``."""
+        ask = Account(data.path, releases, limit, data.version)
+        return await self._workplace.ask(ask, Accounted, COMPUTE_SECONDS)
 
     async def appraise(self, ask: Appraise, seconds: float) -> tuple[int, ...]:
         """What the rows of a round are worth here; the worker is ended where that takes over ``seconds``."""

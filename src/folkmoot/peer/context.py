@@ -15,10 +15,12 @@ from blake3 import blake3
 from folkmoot.digest import Hash
 from folkmoot.errors import IntegrityError, NetworkError
 from folkmoot.ledger import Moot, statements
-from folkmoot.ledger.records import Grant, Member, called
+from folkmoot.ledger.records import Dataset, Grant, Member, called
 from folkmoot.network import Node, fetch
 from folkmoot.network.messages import Message
+from folkmoot.peer.cards import line_of
 from folkmoot.peer.complaints import Complaints, kind_of
+from folkmoot.peer.custody import Custody, Kept
 from folkmoot.peer.home import Home
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.journal import Journal
@@ -83,6 +85,9 @@ class PeerContext:
         self.log = log.write
         self._complained: dict[str, float] = {}
         self._data: tuple[int, dict[int, str]] | None = None
+        self._datasets: dict[int, Dataset] = {}
+        self._lines: dict[int, tuple[int, ...]] = {}
+        self._custody = Custody(home, self.dataset_path)
         self._domain = moot.domain
         self._agreed: dict[bytes, bytes] = {}
         # A chain in the same process answers within a millisecond; a remote one must not hold the loop up, nor a
@@ -146,6 +151,22 @@ class PeerContext:
         if self._data is None or self._data[0] != changed:
             self._data = (changed, self.home.data())
         return self._data[1].get(dataset)
+
+    async def kept(self, dataset: int, *, now: bool = False) -> Kept:
+        """A dataset of this member's, which is on this machine and what was consented to: ``Custody.look``."""
+        if dataset not in self._datasets:  # what stands on the ledger of a dataset stays as it is
+            known = await self.ledger(self.moot.datasets)
+            self._lines[dataset] = line_of(self.home, known, dataset)
+            self._datasets[dataset] = next(described for described in known if described.id == dataset)
+        return await self._custody.look(self._datasets[dataset], now=now)
+
+    def line(self, dataset: int) -> tuple[int, ...]:
+        """A dataset that was ``kept``, and those in whose place it has come: ``cards.line_of``."""
+        return self._lines.get(dataset, (dataset,))
+
+    async def read(self, dataset: int) -> None:
+        """Wait until a dataset of which ``kept`` raised ``Unread`` has been read."""
+        await self._custody.settled(dataset)
 
     def member_with(self, endpoint: bytes) -> int | None:
         """The member whose peer has this endpoint."""

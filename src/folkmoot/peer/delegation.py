@@ -34,6 +34,8 @@ def delegate(home: Home, folder: Path) -> Home:
     daily.write_config(msgspec.structs.replace(home.config))
     if home.data_file.exists() and not daily.data_file.exists():
         shutil.copyfile(home.data_file, daily.data_file)
+        if home.cards.exists():
+            shutil.copytree(home.cards, daily.cards, dirs_exist_ok=True)
     if home.journal.exists() and not daily.journal.exists():
         _copy(home.journal, daily.journal)
     home.moot().assembly.delegate(keys.account, fields_of(keys, me.name))

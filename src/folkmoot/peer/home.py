@@ -87,6 +87,7 @@ class Home:
         self.identity_file = path / "identity.json"
         self.config_file = path / "config.json"
         self.data_file = path / "data.json"
+        self.cards = path / "cards"
         self.blobs = path / "blobs"
         self.journal = path / "journal.sqlite"
         self.journal_mark = path / "journal.begun"
@@ -182,6 +183,12 @@ class Home:
     def add_data(self, dataset: int, path: Path) -> None:
         """Remember where a dataset lies."""
         known = self.data() | {dataset: str(path.absolute())}
+        self._write(self.data_file, msgspec.json.format(msgspec.json.encode(known)))
+
+    def forget_data(self, dataset: int) -> None:
+        """Forget where a dataset lies."""
+        known = self.data()
+        known.pop(dataset, None)
         self._write(self.data_file, msgspec.json.format(msgspec.json.encode(known)))
 
     @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from folkmoot.errors import JournalError, refusal_of
 from folkmoot.peer.home import Home
 from folkmoot.round.events import Key, Reveal
 
-__all__ = ["Journal", "Override", "overrides", "ratings"]
+__all__ = ["Astray", "Journal", "Override", "overrides", "ratings", "strayed"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS reveals (task INTEGER, round INTEGER, attempt INTEGER, parent BLOB, salt BLOB, shards BLOB,
@@ -45,6 +45,7 @@ CREATE TABLE IF NOT EXISTS seals (task INTEGER, last INTEGER, salt BLOB, scores 
 CREATE TABLE IF NOT EXISTS merits (task INTEGER, last INTEGER, member INTEGER, score INTEGER,
     PRIMARY KEY (task, last, member)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS overrides (time REAL, what TEXT, how TEXT);
+CREATE TABLE IF NOT EXISTS astray (time REAL, dataset INTEGER, task INTEGER, what TEXT);
 """
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _ROUNDS_KEPT = 16
@@ -60,6 +61,18 @@ class Override(NamedTuple):
     """``"sandbox"``."""
     how: str
     """Where it was said: ``config.json``, or the command."""
+
+
+class Astray(NamedTuple):
+    """A look at granted data that found it to be something else than before."""
+
+    time: float
+    """Unix seconds."""
+    dataset: int
+    task: int
+    """The task that it was granted to, and that this peer took no part in from then on."""
+    what: str
+    """What was wrong with it, or that it is as it was granted again."""
 
 
 class Journal:
@@ -182,18 +195,19 @@ class Journal:
             self._execute(f"UPDATE opened SET survivors=? {where}", (survivors.to_bytes(32, "big"), *key))
         return True
 
-    def releases(self, task: int, dataset: int, *, attempts: bool, but: tuple[int, int] = (0, 0)) -> int:
-        """How many contributions from ``dataset`` to ``task`` were let go, not counting the one of round and attempt
+    def releases(self, task: int, datasets: Sequence[int], *, attempts: bool, but: tuple[int, int] = (0, 0)) -> int:
+        """How many contributions from ``datasets`` to ``task`` were let go, not counting the one of round and attempt
         ``but``.
 
         With ``attempts`` each attempt at a round counts; without, those at one round let the same thing go.
         """
+        among = f"task=? AND dataset IN ({', '.join('?' * len(datasets))})"
         query = (
-            "SELECT count(*) FROM released WHERE task=? AND dataset=? AND (round, attempt) != (?, ?)"
+            f"SELECT count(*) FROM released WHERE {among} AND (round, attempt) != (?, ?)"
             if attempts
-            else "SELECT count(DISTINCT round) FROM released WHERE task=? AND dataset=? AND round != ?"
+            else f"SELECT count(DISTINCT round) FROM released WHERE {among} AND round != ?"
         )
-        row = self._execute(query, (task, dataset, *(but if attempts else but[:1]))).fetchone()
+        row = self._execute(query, (task, *datasets, *(but if attempts else but[:1]))).fetchone()
         return int(row[0])
 
     def measured(self, task: int, round: int, metrics: dict[str, float]) -> None:
@@ -248,6 +262,14 @@ class Journal:
         """Record that the peer runs from now on without the safeguard ``what``."""
         self._execute("INSERT INTO overrides VALUES (?, ?, ?)", (time.time(), what, how))
 
+    def data_seen(self, dataset: int, task: int, what: str) -> None:
+        """Record what was found of data that is granted to ``task``, unless that was found the last time too."""
+        last = self._execute(
+            "SELECT what FROM astray WHERE dataset=? AND task=? ORDER BY rowid DESC", (dataset, task)
+        ).fetchone()
+        if last is None or last[0] != what:
+            self._execute("INSERT INTO astray VALUES (?, ?, ?, ?)", (time.time(), dataset, task, what))
+
     def _one(self, query: str, parameters: tuple[object, ...]) -> tuple[Reveal, float] | None:
         row = self._execute(query, parameters).fetchone()
         if row is None:
@@ -266,6 +288,14 @@ def overrides(home: Home) -> list[Override]:
     Raises ``JournalError`` when the journal cannot be read.
     """
     return [Override(*row) for row in _read(home, "overrides", "SELECT time, what, how FROM overrides ORDER BY time")]
+
+
+def strayed(home: Home) -> list[Astray]:
+    """When the peer of ``home`` found granted data to be something else, or to be back, oldest first. Writes nothing,
+    and raises as ``overrides``."""
+    return [
+        Astray(*row) for row in _read(home, "astray", "SELECT time, dataset, task, what FROM astray ORDER BY rowid")
+    ]
 
 
 def ratings(home: Home, task: int) -> dict[int, dict[int, int]]:

@@ -1,19 +1,15 @@
-"""What a member brings to a moot: datasets described, tasks proposed."""
+"""What a member brings to a moot: datasets described (``peer.datasets``), tasks proposed."""
 
 from __future__ import annotations
 
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
-
-from folkmoot.digest import blob_hash
-from folkmoot.errors import DataError, LocalError
+from folkmoot.errors import LocalError
 from folkmoot.ledger.motions import Kind
-from folkmoot.ledger.records import Dataset, Standing, TaskRecord, faults
+from folkmoot.ledger.records import Standing, TaskRecord, faults
 from folkmoot.peer import governing
-from folkmoot.peer.durable import folder_at, replace
+from folkmoot.peer.datasets import add_dataset, count_records
 from folkmoot.peer.home import Home
 from folkmoot.task.policy import Policy
 
@@ -21,7 +17,6 @@ if TYPE_CHECKING:
     from folkmoot.peer.workbench import Workbench
 
 __all__ = [
-    "Card",
     "Draft",
     "add_dataset",
     "bundle_of",
@@ -31,17 +26,6 @@ __all__ = [
     "draft_here",
     "propose",
 ]
-
-
-class Card(msgspec.Struct, frozen=True, kw_only=True):
-    """The description of a dataset whose hash is on the ledger. Its owner shows it to whom it likes.
-
-    ``salt`` keeps the hash from being guessed back to a description.
-    """
-
-    description: str
-    records: int
-    salt: str
 
 
 class Draft(NamedTuple):
@@ -56,62 +40,6 @@ class Draft(NamedTuple):
     """Why a bounty cannot tell contributions to it apart, where it cannot."""
     buffers: tuple[str, ...] = ()
     """Names of the arrays that training counts or averages, and no step of an optimiser moves."""
-
-
-def add_dataset(
-    home: Home,
-    path: Path,
-    records: int,
-    description: str = "",
-    *,
-    schema: Path | None = None,
-    terms: Path | None = None,
-) -> Dataset:
-    """Describe the dataset at ``path`` on the ledger, and remember in ``home`` where it lies.
-
-    The ledger gets the number of records as given, and hashes: of the card, of what the records look like (the file
-    ``schema``) and of what its owner asks for (the file ``terms``). What is behind them is kept in ``home/cards``.
-    """
-    if not path.exists():
-        raise DataError(f"{path} does not exist; name the dataset's file or folder")
-    card = msgspec.json.encode(Card(description=description, records=records, salt=secrets.token_hex(16)))
-    folder = home.path / "cards"
-    folder_at(folder)
-    digest = blob_hash(card)
-    replace(folder / f"{digest.hex()}.json", card, mode=0o600)
-    moot = home.moot()
-    hashes = {"schema": _kept(folder, schema), "conditions": _kept(folder, terms)}
-    id = moot.describe(digest, records, **hashes)
-    home.add_data(id, path)
-    return moot.dataset(id)
-
-
-def _kept(folder: Path, file: Path | None) -> bytes:
-    """The hash of a file of which a copy is kept beside the cards; zeros for none."""
-    if file is None:
-        return bytes(32)
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read {file}: {error.strerror}") from None
-    digest = blob_hash(content)
-    replace(folder / f"{digest.hex()}{file.suffix}", content, mode=0o600)
-    return digest
-
-
-def count_records(path: Path) -> int:
-    """The number of lines with something in them, rounded to two digits so that it tells little.
-
-    Raises ``DataError`` for a folder or an unreadable file: there a person has to say the number.
-    """
-    try:
-        with path.open("rb") as file:
-            lines = sum(1 for line in file if line.strip())
-    except OSError as error:
-        raise DataError(f"cannot count the records of {path} ({error.strerror}); give --records N") from None
-    digits = max(0, len(str(lines)) - 2)
-    step: int = 10**digits
-    return (lines + step // 2) // step * step
 
 
 def propose(home: Home, task: Path | Draft) -> tuple[TaskRecord, Draft]:

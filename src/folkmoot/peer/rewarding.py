@@ -20,6 +20,7 @@ from folkmoot.peer.asks import Appraise
 from folkmoot.peer.bounty import Bounty
 from folkmoot.peer.compute import COMPUTE_SECONDS, Compute
 from folkmoot.peer.context import PeerContext
+from folkmoot.peer.custody import Kept
 from folkmoot.peer.messages import Split
 from folkmoot.peer.paying import Paying
 from folkmoot.peer.season import beacon_of, begins, encode_told, groups_of, plan_of, thinned
@@ -97,10 +98,10 @@ class Rewarding:
     async def _score(self) -> None:
         """Score rounds, the newest first, for as long as that is no hindrance and no word is due."""
         while self._may_score() and (final := next(self._unscored(), None)) is not None:
-            path = await self._path()
-            if path is None or path != self._compute.path or any(map(self._pressing, self._untold())):
+            data = await self._data()
+            if data is None or data.path != self._compute.path or any(map(self._pressing, self._untold())):
                 break
-            await self._appraise(final, path)
+            await self._appraise(final, data)
             await self._bounty.look()
         if self._bounty.done and not self._resting:
             self._resting = True
@@ -134,16 +135,16 @@ class Rewarding:
         assert self._compute.policy is not None
         return self._compute.policy
 
-    async def _path(self) -> str | None:
-        """Path of the dataset that a live grant lets the task use."""
+    async def _data(self) -> Kept | None:
+        """The dataset that a live grant lets the task use, while it is what was consented to."""
         grant = await self._peer.own_grant(self._record.id)
         try:
-            return None if grant is None else self._peer.dataset_path(grant.dataset)
+            return None if grant is None else await self._peer.kept(grant.dataset)
         except LocalError:
             return None
 
-    async def _appraise(self, final: Final, path: str) -> None:
-        question = self._question(final, path)
+    async def _appraise(self, final: Final, data: Kept) -> None:
+        question = self._question(final, data)
         if question is None:
             self._again[final.round] = time.monotonic() + AGAIN
             return
@@ -154,7 +155,7 @@ class Rewarding:
                 raise TaskError("nothing is held out, or the round trained nothing")
             vector = encode_effects(effects)
         except (FolkmootError, ValueError) as error:
-            withdrawn = path != self._compute.path  # in the midst of it: maybe for a while only
+            withdrawn = data.path != self._compute.path  # in the midst of it: maybe for a while only
             self._again[final.round] = time.monotonic() + AGAIN if withdrawn else float("inf")
             self._peer.log("not scored", task=self._record.id, round=final.round, error=str(error))
         else:
@@ -169,7 +170,7 @@ class Rewarding:
         left = ((0.5 - self._waited(last)) * window for last in self._untold())
         return max(1.0, min([COMPUTE_SECONDS if self._bounty.done else self._record.final_seconds, *left]))
 
-    def _question(self, final: Final, path: str) -> Appraise | None:
+    def _question(self, final: Final, data: Kept) -> Appraise | None:
         """What the worker is asked of a round; ``None`` while not all that it takes is on this disk."""
         store, groups = self._peer.store, self._groups(final)
         plan = plan_of(self._policy, final, beacon_of(self._bounty.finals, final.round))
@@ -177,14 +178,14 @@ class Rewarding:
             return None
         if plan.secret and plan.shards > 1:
             sums = decode_hashes(store.get(final.aggregate))
-            question = Appraise(final.parent, path, tuple(map(Row, groups)), sums=sums)
+            question = Appraise(final.parent, data.path, tuple(map(Row, groups)), sums=sums, version=data.version)
         else:
             record = store.get(final.inputs)
             reveals, seeds = decode_masked_inputs(record) if plan.secret else (decode_inputs(record), {})
             rows = tuple(_row(plan, group, seeds) for group in groups)
             # in several shards public contributions lie on several disks: there is no one piece of each
             blobs = tuple(tuple(reveals[m].shards[0] for m in group) for group in groups if plan.shards == 1)
-            question = Appraise(final.parent, path, rows, blobs=blobs)
+            question = Appraise(final.parent, data.path, rows, blobs=blobs, version=data.version)
         needed = (*question.sums, *(blob for row in question.blobs for blob in row))
         return question if needed and all(map(store.has, needed)) else None
 
@@ -215,7 +216,7 @@ class Rewarding:
             return
         mine = journal.sealed(task, last)
         if mine is None:
-            willing = await self._path() is not None
+            willing = await self._data() is not None
             waited = self._waited(last)
             if willing and waited < 0.5 and next(self._unscored(), None) is not None:
                 return
@@ -247,7 +248,7 @@ class Rewarding:
         mine = self._peer.journal.sealed(self._record.id, last)
         if mine is None or await self._stands(last, "unseal") or not await self._stands(last, "seal"):
             return
-        if mine[1] and await self._path() is None:
+        if mine[1] and await self._data() is None:
             return  # the grant has ended since: what was found on that data is not told any more
         if await self._post(self._bounty.purse.unseal, self._record.id, last, *mine):
             self._said.add(("unseal", last, self._bounty.epoch))

@@ -19,6 +19,7 @@ from folkmoot.network import BodyReader, Message, Reply
 from folkmoot.peer.complaints import kind_of
 from folkmoot.peer.compute import Compute, Overtaken
 from folkmoot.peer.context import PeerContext
+from folkmoot.peer.custody import Kept, Unread
 from folkmoot.peer.evidence import EVIDENCE_LIMIT, Evidence, two_outcomes
 from folkmoot.peer.exchange import Exchange
 from folkmoot.peer.messages import (
@@ -71,6 +72,8 @@ _NAMED: Mapping[ev.WaitKind, str] = {
 """What is waited for, where it is known from whom."""
 _NAMES_SHOWN = 5
 _ORDER: Mapping[Step, int] = {step: at for at, step in enumerate(get_args(Step))}
+LOOK_SECONDS = 2.0
+"""Between looks at the member's data while the chain stands still: it may change, or be back, without a block."""
 FAILED_SECONDS = 1.0
 """Before what failed on this machine is tried again; doubles each time, up to thirty times as long."""
 _PHASES: Mapping[type[object], TaskPhase] = {
@@ -107,6 +110,11 @@ class TaskSession:
         self._opening: Key | None = None
         """The attempt whose parent is being prepared, or is."""
         self._willing = False
+        self._astray: str | None = None
+        """What is wrong with the granted data, while something is."""
+        self._dataset: int | None = None
+        """The dataset that is granted, whatever is wrong with it."""
+        self._looked_at_data = float("-inf")
         self._without = 0
         """Bitmap of members that the task does without."""
         self._jobs: dict[asyncio.Task[None], Key | None] = {}
@@ -233,6 +241,9 @@ class TaskSession:
             self._ends = None
             self._allow(None)  # the grant has ended by itself: no block says so
             self.spawn(self.refresh())
+        if self._dataset is not None and time.monotonic() >= self._looked_at_data + LOOK_SECONDS and not self.done:
+            self._looked_at_data = time.monotonic()
+            self.spawn(self._look_at(self._dataset))
         self.feed(ev.Clock(self._peer.now()))
 
     def reward(self) -> None:
@@ -259,9 +270,10 @@ class TaskSession:
         for action in actions:
             self._set_going(action)
 
-    async def _granted(self, key: Key) -> tuple[int, str] | None:
-        """Number and path of the dataset that is granted to exactly this task, if there is a live grant and privacy
-        left to spend under it, and the task is neither paused nor does without this member."""
+    async def _granted(self, key: Key, *, now: bool = False) -> Kept | None:
+        """The dataset that is granted to exactly this task, if there is a live grant, the data is what the grant was
+        given for, there is privacy left to spend under it, and the task is neither paused nor does without this member.
+        ``now``: as it is on disk at this moment."""
         if not self._peer.may_tell(key):
             self._allow(None)
             return None
@@ -269,25 +281,50 @@ class TaskSession:
         self._ends = None if grant is None else grant.until
         if grant is None or self._paused or self._without >> self._peer.index & 1:
             self._allow(None)
+            self._astray = self._dataset = None
             return None
-        dataset = grant.dataset
+        self._dataset = grant.dataset
         try:
-            path = self._peer.dataset_path(dataset)
+            data = await self._peer.kept(grant.dataset, now=now)
+        except Unread as unread:
+            self._allow(None)
+            self._wait("data", str(unread))
+            self.spawn(self._after_reading(grant.dataset))
+            return None
         except LocalError as error:
-            self._peer.complain(error, about=f"dataset {dataset}", task=self.record.id)
+            self._allow(None)
+            self._lose(grant.dataset, error)
             return None
-        self._allow(path)
-        if path is None:
-            self._peer.complain(
-                f"task {self.record.id} may use dataset {dataset}, and {self._peer.home.data_file} does not say where"
-                " it is",
-                kind="data",
-                about=f"dataset {dataset}",
-                task=self.record.id,
-            )
-            return None
-        self._peer.settle(f"dataset {dataset}")
-        return (dataset, path) if self._spending.allows(grant, path, key) else None
+        self._allow(data.path)
+        if self._astray is not None:
+            self._astray = None
+            self._peer.journal.data_seen(data.dataset, self.record.id, "as it was granted")
+            self.succeed("train")
+        return data if self._spending.allows(grant, data, key) else None
+
+    def _lose(self, dataset: int, error: LocalError) -> None:
+        """Take no part while the data is not what was consented to, and have it on record."""
+        if self._astray != str(error):
+            self._astray = str(error)
+            self._peer.journal.data_seen(dataset, self.record.id, str(error))
+            self._peer.log("data changed", task=self.record.id, dataset=dataset, reason=str(error))
+        self.fail("train", error)
+
+    async def _look_at(self, dataset: int) -> None:
+        """See whether what is known of the data still holds."""
+        well = True
+        try:
+            await self._peer.kept(dataset)
+        except Unread:
+            return
+        except LocalError:
+            well = False
+        if well == (self._astray is not None):
+            await self.refresh()
+
+    async def _after_reading(self, dataset: int) -> None:
+        await self._peer.read(dataset)
+        await self.refresh()
 
     def _allow(self, path: str | None) -> None:
         """Let the worker use this dataset, or none, from now on."""
@@ -464,12 +501,12 @@ class TaskSession:
             await asyncio.sleep(pause)
 
     async def _train(self, action: ev.Train) -> None:
-        granted = await self._granted(action.key)
+        granted = await self._granted(action.key, now=True)
         if granted is None:
             told = "no live grant covers this task and a dataset on this machine"
             raise TaskError(told) if self._willing else Withdrawn(told)
         exchange, seconds = self._open, self._time_to_train(action.key)
-        reveal, norm = await self._compute.train(action, granted[1], exchange.plan(), exchange.masking, seconds)
+        reveal, norm = await self._compute.train(action, granted, exchange.plan(), exchange.masking, seconds)
         self._peer.log("trained", task=action.key.task, round=action.key.round, norm=norm)
         if self._key == action.key:
             self.status.norm = norm

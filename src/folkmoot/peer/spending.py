@@ -9,6 +9,7 @@ from typing import Any
 from folkmoot.ledger.records import Grant
 from folkmoot.peer.compute import Compute
 from folkmoot.peer.context import PeerContext
+from folkmoot.peer.custody import Kept
 from folkmoot.peer.status import PrivacyStatus, TaskStatus
 from folkmoot.round.events import Key
 from folkmoot.task.policy import Policy
@@ -40,7 +41,7 @@ class Spending:
         self._allowed: dict[Grant, int | None] = {}
         """How many releases each grant pays for."""
 
-    def allows(self, grant: Grant, path: str, key: Key) -> bool:
+    def allows(self, grant: Grant, data: Kept, key: Key) -> bool:
         """Whether the contribution to the attempt ``key`` stays within the grant's limit.
 
         One that was let go already is not counted twice. Without a limit everything is allowed.
@@ -48,15 +49,15 @@ class Spending:
         policy, task = self._compute.policy, self._status.task
         if policy is None or (policy.epsilon is None and grant.epsilon is None):
             return True
-        count = self._peer.journal.releases
-        self._account(grant, path, count(task, grant.dataset, attempts=counts_attempts(policy)), policy)
+        count, line = self._peer.journal.releases, self._peer.line(grant.dataset)
+        self._account(grant, data, count(task, line, attempts=counts_attempts(policy)), policy)
         if grant.epsilon is None:
             return True
         allowed = self._allowed.get(grant)
         if allowed is None:
             return False
         but = (key.round, key.attempt)
-        let_go = count(task, grant.dataset, attempts=counts_attempts(policy), but=but)
+        let_go = count(task, line, attempts=counts_attempts(policy), but=but)
         if let_go >= allowed:
             self._peer.complain(
                 f"task {task} may not spend more of dataset {grant.dataset}: an epsilon of {grant.epsilon:g} pays for"
@@ -67,7 +68,7 @@ class Spending:
             )
         return let_go < allowed
 
-    def _account(self, grant: Grant, path: str, releases: int, policy: Policy) -> None:
+    def _account(self, grant: Grant, data: Kept, releases: int, policy: Policy) -> None:
         """Have the cost computed, once for each number of releases, and shown."""
         if (grant, releases) in self._asked:
             return
@@ -75,7 +76,7 @@ class Spending:
 
         async def account() -> None:
             try:
-                answer = await self._compute.account(path, releases, grant.epsilon)
+                answer = await self._compute.account(data, releases, grant.epsilon)
             except BaseException:
                 self._asked.discard((grant, releases))
                 raise

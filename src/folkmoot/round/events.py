@@ -62,6 +62,7 @@ WaitKind = Literal[
     "attempt",
     "commits",
     "contributions",
+    "data",
     "decision",
     "failed",
     "grants",

@@ -1,0 +1,118 @@
+"""A grant is for data as it was: what becomes of it when the data changes, and how it is taken up, or found, again."""
+
+from pathlib import Path
+
+import pytest
+import rig
+
+from folkmoot.errors import DataError, LocalError
+from folkmoot.ledger import Phase
+from folkmoot.peer.datasets import add_dataset, check_granted, relink, update_dataset
+from folkmoot.peer.journal import Journal, strayed
+from folkmoot.peer.local import LocalMoot
+from folkmoot.round import members_of
+from folkmoot.round.events import Key
+
+NAMES = ["anna", "bert", "carl", "dora"]
+
+
+def test_who_s_data_changes_in_the_middle_of_a_task_takes_no_part_until_it_is_granted_anew(tmp_path: Path) -> None:
+    source = rig.tiny_task(tmp_path / "task.py", rounds=100_000, pause=0.05, start_members=4, train_seconds=2)
+    data = rig.tiny_data(tmp_path, NAMES)
+    with rig.moot(tmp_path / "moot", NAMES) as moot:
+        task = moot.offer(source, data)
+        moot.reach(task, 3)
+        content = data["dora"].read_text()
+        data["dora"].write_text("1000\n2000\n")
+        said = moot.said("dora", "is not the data that dataset 4 was described by")
+        assert "folkmoot data update 4" in said
+        assert moot.status("dora", task).phase == "failed"
+        gone = moot.view(task).round
+        moot.reach(task, gone + 4)
+        assert all(members_of(final.survivors) == (0, 1, 2) for final in moot.finals(task) if final.round > gone + 1)
+
+        data["dora"].write_text(content)  # the same bytes again: nobody need consent to them twice
+        moot.until("dora is back", lambda: moot.finals(task)[-1].survivors >> 3 & 1)
+        assert moot.status("dora", task).failure is None
+
+        data["dora"].unlink()
+        moot.said("dora", "cannot read")
+        data["dora"].write_text("7\n8\n9\n")
+        new, tasks = update_dataset(moot.homes["dora"], 4, 3)
+        assert (new.id, new.records, tasks) == (5, 3, (task,))
+        assert moot.client("dora").grant_of(task, 3) is None
+        moot.client("dora").grant(task, new.id)
+        since = moot.view(task).round
+        moot.until("dora's new data serves", lambda: [f for f in moot.finals(task)[since:] if f.survivors >> 3 & 1])
+        assert moot.view(task).phase is not Phase.DONE
+        told = [(seen.dataset, seen.task, seen.what) for seen in strayed(moot.homes["dora"])]
+        assert [dataset for dataset, _, _ in told] == [4] * len(told)
+        assert told[1][2] == "as it was granted"
+        assert "is not the data" in told[0][2]
+        assert "cannot read" in told[2][2]
+
+
+def test_data_that_changes_while_it_is_trained_on_is_not_committed(tmp_path: Path) -> None:
+    source = rig.tiny_task(tmp_path / "task.py", rounds=1, pause=2.0, start_members=4, train_seconds=5)
+    data = rig.tiny_data(tmp_path, NAMES)
+    with rig.moot(tmp_path / "moot", NAMES) as moot:
+        task = moot.offer(source, data)
+        moot.until("dora trains", lambda: moot.status("dora", task).phase == "training")
+        data["dora"].write_text("1000\n")
+        moot.finish(task)
+        assert members_of(moot.finals(task)[0].survivors) == (0, 1, 2)
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> LocalMoot:
+    return LocalMoot.found(tmp_path / "moot", ["anna", "bert"], name="test")
+
+
+def test_a_dataset_is_linked_again_only_to_the_data_that_its_card_describes(alone: LocalMoot, tmp_path: Path) -> None:
+    home = alone.homes["anna"]
+    for name, content in (("here.csv", "1\n2\n"), ("there.csv", "1\n2\n"), ("other.csv", "1\n3\n")):
+        (tmp_path / name).write_text(content)
+    dataset = add_dataset(home, tmp_path / "here.csv", 2)
+    home.data_file.unlink()
+    with pytest.raises(DataError, match=r"folkmoot data relink 1 PATH"):
+        check_granted(home, home.moot(), dataset.id)
+    with pytest.raises(DataError, match=r"other\.csv is not the data that dataset 1 .* folkmoot data update 1"):
+        relink(home, dataset.id, tmp_path / "other.csv")
+    relink(home, dataset.id, tmp_path / "there.csv")
+    assert check_granted(home, home.moot(), dataset.id) == tmp_path / "there.csv"
+    with pytest.raises(LocalError, match="dataset 1 is another member's"):
+        relink(alone.homes["bert"], dataset.id, tmp_path / "there.csv")
+
+
+@pytest.mark.parametrize("harm", ["lost", "altered"])
+def test_without_its_card_nobody_can_tell_what_a_dataset_is(alone: LocalMoot, tmp_path: Path, harm: str) -> None:
+    home = alone.homes["anna"]
+    (tmp_path / "here.csv").write_text("1\n2\n")
+    dataset = add_dataset(home, tmp_path / "here.csv", 2)
+    card = home.cards / f"{dataset.card.hex()}.json"
+    if harm == "lost":
+        card.unlink()
+    else:
+        card.write_bytes(card.read_bytes().replace(b'"records":2', b'"records":3'))
+    with pytest.raises(DataError, match=r"folkmoot restore --file.*folkmoot data add|is not the card of dataset 1"):
+        relink(home, dataset.id, tmp_path / "here.csv")
+
+
+def test_only_what_has_changed_is_taken_up(alone: LocalMoot, tmp_path: Path) -> None:
+    home = alone.homes["anna"]
+    (tmp_path / "here.csv").write_text("1\n2\n")
+    add_dataset(home, tmp_path / "here.csv", 2, "two patients")
+    with pytest.raises(LocalError, match="there is nothing to take up"):
+        update_dataset(home, 1, 2)
+    (tmp_path / "here.csv").write_text("1\n2\n3\n")
+    update_dataset(home, 1, 3)
+    assert home.data() == {2: str(tmp_path / "here.csv")}
+
+
+def test_what_was_spent_of_a_dataset_counts_for_the_one_that_takes_its_place(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    for round, dataset in enumerate((1, 1, 4, 6), start=1):
+        journal.release(Key(1, round, 0), dataset)
+    assert journal.releases(1, (6, 4, 1), attempts=True) == 4
+    assert journal.releases(1, (6,), attempts=False) == 1
+    journal.close()
