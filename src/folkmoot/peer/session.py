@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, get_args
 
 from folkmoot.digest import Hash
-from folkmoot.errors import LocalError, NetworkError, ProtocolError, TaskError
+from folkmoot.errors import DataError, LocalError, NetworkError, ProtocolError, TaskError
 from folkmoot.ledger.records import TaskRecord
 from folkmoot.network import BodyReader, Message, Reply
 from folkmoot.peer.complaints import kind_of
@@ -506,7 +506,11 @@ class TaskSession:
             told = "no live grant covers this task and a dataset on this machine"
             raise TaskError(told) if self._willing else Withdrawn(told)
         exchange, seconds = self._open, self._time_to_train(action.key)
-        reveal, norm = await self._compute.train(action, granted, exchange.plan(), exchange.masking, seconds)
+        try:
+            reveal, norm = await self._compute.train(action, granted, exchange.plan(), exchange.masking, seconds)
+        except DataError:
+            await self._granted(action.key, now=True)  # where the data has changed meanwhile, that goes on record
+            raise
         self._peer.log("trained", task=action.key.task, round=action.key.round, norm=norm)
         if self._key == action.key:
             self.status.norm = norm
