@@ -183,6 +183,7 @@ def grant(
     from folkmoot.peer import governing
     from folkmoot.peer.home import Home
     from folkmoot.peer.reviewing import was_reviewed
+    from folkmoot.peer.room import check_grant
 
     peer = Home.open(home)
     moot = peer.moot()
@@ -191,6 +192,7 @@ def grant(
         raise LocalError(f"dataset {dataset} is not one that this home knows; see: folkmoot data list")
     if not was_reviewed(peer, record.bundle):
         _warn(task, yes)
+    check_grant(peer, moot, record)
     if no_rehearsal:
         skipped(peer, f"grant {task} {dataset}")
     else:

@@ -18,7 +18,7 @@ from folkmoot.ledger.records import Final
 from folkmoot.peer.context import PeerContext
 from folkmoot.round.commitment import MAX_RECORD, decode_hashes, reveals_in
 
-__all__ = ["Backfill", "collect", "round_blobs"]
+__all__ = ["Backfill", "collect", "is_full", "round_blobs"]
 
 SHARD_LIMIT = 1 << 32
 """Bytes of a shard that a peer will fetch to fill its history."""
@@ -119,15 +119,30 @@ class Backfill:
         return budget is not None and self._peer.store.total() > budget * ROOMY
 
 
+def is_full(peer: PeerContext) -> bool:
+    """Whether it is time to make room: the store comes near its budget, the next round may not fit, or something did
+    not."""
+    store = peer.store
+    if store.budget is None:
+        return False
+    return store.lacking > 0 or store.total() > min(store.budget * FULL, store.budget - _fresh(peer))
+
+
+def _fresh(peer: PeerContext) -> int:
+    """Bytes that the largest round under way may bring."""
+    return max((room.fresh for room in peer.rooms.values()), default=0)
+
+
 async def collect(peer: PeerContext, in_use: Iterable[Hash]) -> int:
-    """Bring the store well below its budget when it comes near it: what nobody needs goes first, then the
+    """Bring the store so far below its budget that the next round fits: what nobody needs goes first, then the
     contributions of the oldest rounds, then old states. Returns the bytes freed.
 
     Code, the state that each task continues from, the records that name inputs, and what is ``in_use`` stay.
     """
     budget = peer.store.budget
-    if budget is None or peer.store.total() <= budget * FULL:
+    if budget is None:
         return 0
+    room, peer.store.lacking = max(_fresh(peer), peer.store.lacking), 0
     needed: set[Hash] = set(in_use)
     shards: list[Hash] = []
     states: list[Hash] = []
@@ -143,7 +158,7 @@ async def collect(peer: PeerContext, in_use: Iterable[Hash]) -> int:
             await asyncio.sleep(0)
     expendable = [name for name in (*shards, *states) if name not in needed]
     freed = peer.store.collect(needed | set(expendable), spare_seconds=SPARE_SECONDS)
-    over = peer.store.total() - budget * ROOMY
+    over = peer.store.total() - min(budget * ROOMY, budget - room)
     for name in expendable:
         if over <= 0:
             break

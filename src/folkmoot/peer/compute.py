@@ -68,6 +68,8 @@ class Compute:
         """Why its contributions cannot be told apart, where they cannot."""
         self.path: str | None = None
         """Of the dataset that may be used."""
+        self.first: tuple[Hash, Layout] | None = None
+        """The task's first state, once it was made, and how contributions from it look."""
         self._layout: tuple[Hash, Layout] | None = None
         self._training: tuple[Key, asyncio.Task[Made]] | None = None
         self._summed: tuple[int, SumUp] | None = None
@@ -93,6 +95,7 @@ class Compute:
             genesis = await self._workplace.ask(Prepare(None), Prepared, COMPUTE_SECONDS)
             if genesis.state != record.genesis:
                 raise TaskError("it is refused: its first state on the ledger is not what its bundle makes")
+            self.first = genesis.state, genesis.layout
         self.policy, self.unscored = policy, loaded.unscored
         return loaded.name, policy
 

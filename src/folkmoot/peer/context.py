@@ -25,6 +25,7 @@ from folkmoot.peer.home import Home
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.journal import Journal
 from folkmoot.peer.log import Log
+from folkmoot.peer.room import Room
 from folkmoot.peer.status import Complaint, ErrorKind
 from folkmoot.round.commitment import contribution_root
 from folkmoot.round.events import Key, Reveal, Statement
@@ -71,6 +72,8 @@ class PeerContext:
         self.identity: Identity = home.identity
         self.store: Store = home.store()
         self.journal = Journal(home.journal)
+        self.rooms: dict[int, Room] = {}
+        """What a round of each task needs of the store."""
         self.forgotten: set[Key] = set()
         """Commits of this member that the journal did not know when this peer started."""
         self.twin = ""

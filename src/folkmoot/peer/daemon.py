@@ -23,7 +23,7 @@ from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import Member, Standing, TaskRecord
 from folkmoot.network import BlobMessage, BodyReader, Message, Node, PortTaken, Reply, serve_blobs
 from folkmoot.peer import governing
-from folkmoot.peer.backfill import FULL, ROOMY, Backfill, collect
+from folkmoot.peer.backfill import ROOMY, Backfill, collect, is_full
 from folkmoot.peer.context import PeerContext, Told
 from folkmoot.peer.home import Home
 from folkmoot.peer.hosting import Hosting
@@ -112,6 +112,7 @@ class Daemon:
         """The block that the sessions last looked at, and how often the chain had taken blocks back by then."""
         self._surveyed = float("-inf")
         self._surveyed_at = (-1, 0)
+        self._collect_again = float("-inf")
         self._written = b""
 
     def stop(self) -> None:
@@ -482,11 +483,13 @@ class Daemon:
         store, began = self._peer.store, time.monotonic()
         share = 0.0 if store.budget is None else store.total() / store.budget
         took = time.monotonic() - began
-        in_use = (name for session in self._sessions.values() for name in session.in_use())
-        if share > FULL and not await collect(self._peer, in_use):
-            return 10 * TIDY  # there is nothing left to give up; looking through all the history again is for nothing
+        if is_full(self._peer) and (store.lacking or began >= self._collect_again):
+            in_use = (name for session in self._sessions.values() for name in session.in_use())
+            if not await collect(self._peer, in_use):
+                # there is nothing left to give up; looking through all the history again is for nothing
+                self._collect_again = began + 10 * TIDY
         # A small store fills quickly, a large one takes long to look at.
-        return max(TIDY / 4 if share > ROOMY else TIDY, 50 * took)
+        return max(TIDY / 4 if share > ROOMY / 2 else TIDY, 50 * took)
 
 
 def _fitting(addresses: Sequence[str]) -> tuple[str, ...]:

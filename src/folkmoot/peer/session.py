@@ -39,6 +39,7 @@ from folkmoot.peer.messages import (
 )
 from folkmoot.peer.recall import is_foreign, sitting_out
 from folkmoot.peer.rewarding import Rewarding
+from folkmoot.peer.room import check_budget, room_for
 from folkmoot.peer.spending import Spending
 from folkmoot.peer.status import Failure, Step, TaskPhase, TaskStatus, Waiting
 from folkmoot.peer.tribunal import Tribunal
@@ -49,7 +50,7 @@ from folkmoot.peer.workplace import Overran, Withdrawn
 from folkmoot.round import events as ev
 from folkmoot.round.commitment import seat_of
 from folkmoot.round.events import Action, Event, Key
-from folkmoot.round.layout import sum_bytes
+from folkmoot.round.layout import Layout, sum_bytes
 from folkmoot.round.machine import RoundMachine
 from folkmoot.round.view import Phase, RoundView, members_of
 from folkmoot.task.bundle import BUNDLE_LIMIT
@@ -140,6 +141,8 @@ class TaskSession:
         for round, name, value in self._peer.journal.metrics(self.record.id, POINTS):
             self.status.metrics.setdefault(name, []).append((round, value))
         self._policy = policy
+        if self._compute.first is not None:
+            self._check_room(*self._compute.first)
         await self._recount()
         self._machine = RoundMachine(self._peer.index, seat_of, policy, timing=self._peer.timing, without=self._without)
         exchange = self._exchange = Exchange(self._peer, self._machine, self.feed, self._accuse)
@@ -232,6 +235,8 @@ class TaskSession:
             self._willing = await self._granted(key) is not None
         self._show(view)
         self.feed(ev.LedgerSeen(view, self._peer.now(), self._willing))
+        if self.done:
+            self._peer.rooms.pop(self.record.id, None)
         if self.done and not finished and not self._rewarding.scoring:
             self.spawn(self._compute.rest())
 
@@ -470,11 +475,22 @@ class TaskSession:
             for name, limit in ((self.record.bundle, BUNDLE_LIMIT), (action.parent, STATE_LIMIT)):
                 await self._peer.fetch(name, limit)
             layout = await self._compute.layout(action.key, action.parent)
+            self._check_room(action.parent, layout)
             if self._key == action.key:
                 self._open.open(action.key, layout)
             self.feed(ev.Opened(action.key))
 
         await self._until_done(action.key, "open", open_round)
+
+    def _check_room(self, state: Hash, layout: Layout) -> None:
+        """Raise ``StoreError`` where the store's budget is below what a round from this state needs."""
+        view, policy, rooms = self._view, self._policy, self._peer.rooms
+        members = len(members_of(view.members)) if view is not None else 0
+        room = room_for(self._peer.store.size(state), layout, policy, members or len(self._peer.living))
+        self.status.store_bytes = room.bytes
+        rooms.pop(self.record.id, None)
+        check_budget(self._peer.home, self.record.id, room.bytes, sum(other.bytes for other in rooms.values()))
+        rooms[self.record.id] = room
 
     async def _do_train(self, action: ev.Train) -> None:
         """Make the own contribution. While that fails, it is tried again as long as commits are open."""

@@ -60,6 +60,8 @@ class Store:
             for room in _ROOMS:
                 (self.root / room).mkdir(parents=True, exist_ok=True)
             self._sweep()
+        self.lacking = 0
+        """By how many bytes the last blob that did not fit exceeded the budget; who makes room sets it to 0."""
         self._usage = Usage(self.root)
         self._allowance = 0
 
@@ -303,6 +305,7 @@ class Store:
                 return
         used = self.total()
         if used + size > self.budget:
+            self.lacking = used + size - self.budget
             raise StoreError(
                 f"{size} more bytes do not fit the store's budget: {used} of {self.budget} are used in {self.root};"
                 " raise the budget or collect blobs no longer needed"
