@@ -153,7 +153,7 @@ def test_the_solver_solves():
         (np.zeros((4, 3)), [0, 1, 0, 1], r"shape \(4, 3\); task 'heart' takes \(examples, 13\)"),
         (np.zeros((2, 13)), [0, 2], "label of example 1 is 2"),
         (np.zeros((2, 13)), [0, np.nan], "label of example 1 is nan"),
-        (np.full((2, 13), np.inf), [0, 1], "Feature 0 of example 0 is infinite"),
+        (np.full((2, 13), np.inf), [0, 1], "column 0 of example 0 is inf; write NaN"),
         (np.full((2, 13), 1e6), [0, 1], "Feature 0 is too large to standardise"),
     ],
 )

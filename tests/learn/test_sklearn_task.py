@@ -217,5 +217,5 @@ def test_data_that_does_not_fit_is_named():
         task.contribute(task.init(), ((X, np.full(120, 7)), (X, np.ones(120))), CONTEXT)
     with pytest.raises(DataError, match=r"takes \(examples, 4\)"):
         task.contribute(task.init(), ((X[:, :3], np.ones(120)), (X, np.ones(120))), CONTEXT)
-    with pytest.raises(DataError, match="Feature 0 of example 0 is nan; fill"):
+    with pytest.raises(DataError, match="column 0 of example 0 is nan; fill"):
         task.contribute(task.init(), ((X * np.nan, np.ones(120)), (X, np.ones(120))), CONTEXT)

@@ -166,3 +166,65 @@ def test_a_liars_votes_do_not_push_the_steps_of_a_rule() -> None:
     total = np.concatenate([np.zeros((5, layout.values), dtype=np.int64), side], axis=1)
     new, _ = next_state(task, state, layout, [total], [1] * 5, SEED)
     assert set(new.exponents.values()) == {-9}
+
+
+class Measured(DriftTask):
+    """A task with one metric, as a careless author writes it; training it is an error."""
+
+    def __init__(self, partial: Any = (1, 2), value: Any = 0.5, words: Any = 2) -> None:
+        super().__init__(Policy())
+        self.partial_, self.value_, self.words = partial, value, words
+
+    def metrics(self) -> Any:
+        return {"own": self}
+
+    def evaluate(self, state: State, data: Any) -> Any:
+        return {"own": self.partial_}
+
+    def value(self, total: Any) -> Any:
+        return self.value_(total) if callable(self.value_) else self.value_
+
+    def contribute(self, state: State, data: Any, context: Context) -> Contribution:
+        raise AssertionError("the metric is measured before anything is trained")
+
+
+@pytest.mark.parametrize(
+    ("task", "fault"),
+    [
+        (Measured(value=None), "metric 'own' has the value None; a number is due"),
+        (Measured(value="0.5"), "metric 'own' has the value '0.5'"),
+        (Measured(value=True), "metric 'own' has the value True"),
+        (Measured(value=lambda total: total), r"metric 'own' has the value array\(\[1, 2\]\)"),
+        (Measured(partial=(1.0, 2.0)), "metric 'own' gave float64 of shape"),
+        (Measured(partial=(1,)), r"of shape \(1,\); 2 integers are due"),
+        (Measured(partial=[[1], [2, 3]]), "metric 'own' gave no array"),
+        (Measured(partial=(1, 1 << 46)), "gave a word of 2\\*\\*46 or more"),
+    ],
+)
+def test_a_metric_that_gives_no_number_is_found_before_anything_is_trained(task: Measured, fault: str) -> None:
+    state = task.init()
+    with pytest.raises(TaskError, match=fault):
+        make_contribution(task, state, None, Context(1, SEED), layout_of(task, state))
+
+
+def test_a_metric_that_raises_does_so_before_training_in_its_authors_words() -> None:
+    task = Measured(value=lambda total: total.missing)
+    state = task.init()
+    with pytest.raises(AttributeError, match="missing"):
+        make_contribution(task, state, None, Context(1, SEED), layout_of(task, state))
+
+
+@pytest.mark.parametrize("value", [None, "high", lambda total: total.missing, lambda total: total])
+def test_a_round_that_was_trained_is_not_lost_to_a_metric(value: Any) -> None:
+    class Late(Sends):
+        def metrics(self) -> Any:
+            return {"count": Measured(value=value)}
+
+    task = Late(Policy())
+    state = task.init()
+    layout = layout_of(task, state)
+    values, side = fixed.quantise(task.contribute(state, (1.0, 5), Context(1, SEED)), {"count": [1, 2]}, layout)
+    total = np.concatenate([values, side])[None]
+    new, metrics = next_state(task, state, layout, [total], [1], SEED)
+    assert new.round == 1
+    assert np.isnan(metrics["count"])

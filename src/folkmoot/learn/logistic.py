@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from folkmoot.errors import DataError, TaskError
 from folkmoot.learn import metrics as ready
+from folkmoot.learn.examples import array_of, not_finite
 from folkmoot.learn.server import ServerOptimizer
 from folkmoot.learn.standardise import moments, moments_schema, standardised, standards
-from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, finite, generator, weight_of
+from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, generator, local_work, weight_of
 from folkmoot.privacy.budget import Training, trains_privately
 from folkmoot.privacy.dpsgd import PrivateSteps, clip_factors
 from folkmoot.task import Aggregate, Context, Contribution, Metric, Policy, State
@@ -28,8 +29,9 @@ class LogisticTask(SupervisedTask):
     standardises with the moot's means and scales and gives a missing value the moot's mean; that round counts
     among ``policy.rounds``. Without it a missing value counts as 0.
 
-    In each round a member makes ``local_epochs`` passes of gradient descent over its data, in shuffled batches
-    of ``batch_size`` (``None``: all at once), with ``l2`` times half the squared weights (bias free) and
+    In each round a member makes ``local_epochs`` passes (default 1) of gradient descent over its data, in shuffled
+    batches of ``batch_size`` (``None``: all at once), or ``local_steps`` such batches whatever the size of its data,
+    with ``l2`` times half the squared weights (bias free) and
     ``prox_mu`` times half the squared distance to the round's model (FedProx, Li et al. 2020,
     arXiv:1812.06127) added to the mean loss. The state holds ``weights`` (features,) and ``bias`` (1,).
 
@@ -46,7 +48,8 @@ class LogisticTask(SupervisedTask):
         features: int,
         standardise: bool = True,
         learning_rate: float = 0.1,
-        local_epochs: int = 1,
+        local_epochs: int | None = None,
+        local_steps: int | None = None,
         batch_size: int | None = None,
         l2: float = 0.0,
         prox_mu: float = 0.0,
@@ -59,7 +62,8 @@ class LogisticTask(SupervisedTask):
         metrics = chosen if metrics is None else metrics
         super().__init__(name=name, load=load, metrics=metrics, policy=policy, server=server, columns=columns)
         self.features, self.standardise = features, standardise
-        self.learning_rate, self.local_epochs, self.batch_size = learning_rate, local_epochs, batch_size
+        self.learning_rate, self.batch_size = learning_rate, batch_size
+        self.local_epochs, self.local_steps = local_work(local_epochs, local_steps)
         self.l2, self.prox_mu = l2, prox_mu
         if standardise and trains_privately(self.policy):
             raise TaskError(
@@ -86,11 +90,11 @@ class LogisticTask(SupervisedTask):
         features, labels = self._matrix(data[0][0]), binary(data[0][1])
         if self._measuring(state):
             return Contribution(moments(features), weight_of(data))
-        with np.errstate(over="ignore", invalid="ignore"):  # `finite` says it better.
+        with np.errstate(over="ignore", invalid="ignore"):  # `_trained` says it better.
             train = self._train_privately if trains_privately(self.policy) else self._train
             trained = train(self.parameters(state), standardised(features, state.arrays), labels, context)
         deltas = {name: trained[name] - old for name, old in self.parameters(state).items()}
-        return Contribution(finite(deltas, "lower learning_rate"), weight_of(data))
+        return Contribution(self._trained(deltas, features, labels, "lower learning_rate"), weight_of(data))
 
     def update(self, state: State, aggregate: Aggregate) -> State:
         """The moot's means and scales after a standardising first round, else the server optimiser's step."""
@@ -110,9 +114,11 @@ class LogisticTask(SupervisedTask):
         weights, bias = start["weights"].copy(), start["bias"].copy()
         shuffle = generator(context)
         size = len(y) if self.batch_size is None else self.batch_size
-        for _ in range(self.local_epochs):
+        left = self.local_epochs * -(-len(y) // size) if self.local_steps is None else self.local_steps
+        while left > 0:
             order = shuffle.permutation(len(y)) if size < len(y) else np.arange(len(y))
-            for at in range(0, len(y), size):
+            for at in range(0, len(y), size)[:left]:
+                left -= 1
                 batch = order[at : at + size]
                 error = (sigmoid(x[batch] @ weights + bias[0]) - y[batch]) / len(batch)
                 pull = self.prox_mu * (weights - start["weights"])
@@ -126,7 +132,7 @@ class LogisticTask(SupervisedTask):
         old, decay = model.copy(), np.concatenate([[0.0], np.full(self.features, self.l2)])
         rows = np.column_stack([np.ones(len(y)), x])
         sizes = np.linalg.norm(rows, axis=1)
-        training = Training(len(y), self.batch_size, self.local_epochs)
+        training = Training(len(y), self.batch_size, self.local_epochs, self.local_steps)
         steps = PrivateSteps(self.policy, training, context.seed, (x, y, model))
         for batch in steps:
             error = sigmoid(rows[batch] @ model) - y[batch]
@@ -136,12 +142,12 @@ class LogisticTask(SupervisedTask):
         return {"bias": model[:1], "weights": model[1:]}
 
     def _matrix(self, features: Any) -> Array:
-        x = np.asarray(features, dtype=np.float64)
+        x = array_of("features", features).astype(np.float64, copy=False)
         if x.ndim != 2 or x.shape[1] != self.features:
             raise DataError(f"The features have shape {x.shape}; task {self.name!r} takes (examples, {self.features}).")
         if np.isinf(x).any():
-            row, column = np.argwhere(np.isinf(x))[0]
-            raise DataError(f"Feature {column} of example {row} is infinite; write NaN for a missing value.")
+            place = not_finite(np.nan_to_num(x, nan=0.0, posinf=np.inf, neginf=-np.inf), self._columns)
+            raise DataError(f"The features: {place}; write NaN for a missing value.")
         return x
 
 
@@ -153,7 +159,7 @@ def sigmoid(z: NDArray[Any]) -> Array:
 
 def binary(labels: Any) -> Array:
     """``labels`` as float64 (examples,). Raises ``DataError`` naming the first that is neither 0 nor 1."""
-    y = np.asarray(labels, dtype=np.float64).reshape(-1)
+    y = array_of("labels", labels).astype(np.float64, copy=False).reshape(-1)
     wrong = np.flatnonzero((y != 0.0) & (y != 1.0))
     if wrong.size:
         raise DataError(f"The label of example {wrong[0]} is {y[wrong[0]]:g}; logistic regression takes 0 and 1.")

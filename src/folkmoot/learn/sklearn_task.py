@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folkmoot.errors import DataError, TaskError
+from folkmoot.learn.examples import array_of, not_finite
 from folkmoot.learn.server import ServerOptimizer
-from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, finite, weight_of
+from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, weight_of
 from folkmoot.privacy.budget import trains_privately
 from folkmoot.task import Context, Contribution, Metric, Policy, State
 from folkmoot.task.data_schema import Columns
@@ -101,7 +102,8 @@ class SklearnTask(SupervisedTask):
             except (ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
                 raise TaskError(f"{type(fitted).__name__} cannot be fitted to these examples: {error}") from None
         deltas = {name: new - state.arrays[name] for name, new in learnt(fitted).items()}
-        return Contribution(finite(deltas, "lower the estimator's learning rate"), weight_of(data))
+        advice = "lower the estimator's learning rate"
+        return Contribution(self._trained(deltas, features, labels, advice), weight_of(data))
 
     def predict(self, state: State, features: Any) -> NDArray[Any]:
         """Probabilities of classes, or a regressor's numbers."""
@@ -150,16 +152,15 @@ class SklearnTask(SupervisedTask):
             estimator.partial_fit(x, y, classes=np.arange(self.classes))
 
     def _matrix(self, features: Any) -> Array:
-        x = np.asarray(features, dtype=np.float64)
+        x = array_of("features", features).astype(np.float64, copy=False)
         if x.ndim != 2 or x.shape[1] != self.features:
             raise DataError(f"The features have shape {x.shape}; task {self.name!r} takes (examples, {self.features}).")
-        if not np.isfinite(x).all():
-            row, column = np.argwhere(~np.isfinite(x))[0]
-            raise DataError(f"Feature {column} of example {row} is {x[row, column]}; fill missing values in `load`.")
+        if place := not_finite(x, self._columns):
+            raise DataError(f"The features: {place}; fill missing values in `load`.")
         return x
 
     def _labels(self, labels: Any) -> NDArray[Any]:
-        y = np.asarray(labels)
+        y = array_of("labels", labels)
         due = len(y) * self.outputs
         if y.size != due:
             raise DataError(
@@ -168,6 +169,8 @@ class SklearnTask(SupervisedTask):
             )
         y = y.reshape(len(y), self.outputs) if self.outputs > 1 else y.reshape(-1)
         if self.classes is None:
+            if place := not_finite(y):
+                raise DataError(f"The labels: {place}; leave such examples out in `load`.")
             return y
         wrong = np.flatnonzero(~np.isin(y, np.arange(self.classes)))
         if wrong.size:

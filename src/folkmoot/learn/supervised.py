@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from folkmoot.errors import DataError, FolkmootError, TaskError
+from folkmoot.learn.examples import array_of, column_names, not_finite
 from folkmoot.learn.server import FedAvg, ServerOptimizer
 from folkmoot.task import Aggregate, Arrays, Context, Contribution, Metric, Policy, State
 from folkmoot.task.data_check import check_data, check_file
 from folkmoot.task.data_schema import Columns, declared
 
-__all__ = ["Array", "Data", "Loader", "SupervisedTask", "generator", "weight_of"]
+__all__ = ["Array", "Data", "Loader", "SupervisedTask", "generator", "local_work", "weight_of"]
 
 Array = NDArray[np.float64]
 Data = tuple[tuple[Any, Any], tuple[Any, Any]]
@@ -49,6 +50,8 @@ class SupervisedTask(ABC):
         self.server: ServerOptimizer = FedAvg() if server is None else server
         self._load = load
         self._metrics = dict(metrics)
+        self._columns: tuple[str, ...] = ()
+        """The names of the features, where `load` gave a table: for errors."""
 
     @abstractmethod
     def init(self) -> State:
@@ -91,6 +94,7 @@ class SupervisedTask(ABC):
         except OSError as error:
             raise DataError(f"{error.filename or path} cannot be read: {error.strerror or error}.") from None
         checked = _checked(data, path)
+        self._columns = column_names(checked[0][0])
         if expected is not None:
             check_data(expected, checked, path)
         return checked
@@ -100,12 +104,41 @@ class SupervisedTask(ABC):
         return self._metrics
 
     def evaluate(self, state: State, data: Data) -> Mapping[str, NDArray[np.int64]]:
-        """Partial results of every metric on the held-out part; zeros where nothing is held out."""
+        """Partial results of every metric on the held-out part; zeros where nothing is held out.
+
+        Raises ``DataError``, naming the value, where a metric fails because of one that is NaN or infinite.
+        """
         features, labels = data[1]
-        if not len(labels):
+        if not _size(labels):
             return {name: np.zeros(metric.words, np.int64) for name, metric in self._metrics.items()}
-        prediction, truth = self.predict(state, features), np.asarray(labels)
-        return {name: metric.partial(prediction, truth) for name, metric in self._metrics.items()}
+        prediction, truth = self.predict(state, features), array_of("labels", labels)
+        try:
+            return {name: metric.partial(prediction, truth) for name, metric in self._metrics.items()}
+        except Exception:
+            self._check_finite("held-out", features, labels)
+            if not np.isfinite(prediction).all():
+                raise TaskError(
+                    "The model predicts NaN or infinity for held-out examples that are finite: it has diverged in the"
+                    " rounds before; lower the learning rate."
+                ) from None
+            raise
+
+    def _check_finite(self, part: str, features: Any, labels: Any) -> None:
+        """Raise ``DataError`` where an example of this part is NaN or infinite."""
+        for what, values in (("features", features), ("labels", labels)):
+            place = not_finite(array_of(what, values), self._columns if what == "features" else ())
+            if place:
+                raise DataError(f"The {part} {what}: {place}; fill it, or leave the example out, in `load`.")
+
+    def _trained(self, deltas: Arrays, features: Any, labels: Any, advice: str) -> Arrays:
+        """``deltas``, if all are finite. Raises ``DataError`` where the training examples are to blame that they are
+        not, else ``TaskError`` with ``advice``."""
+        for name, array in deltas.items():
+            # The sum is finite only if all are, and needs no second array to see it.
+            if not np.isfinite(array.sum()) and not np.isfinite(array).all():
+                self._check_finite("training", features, labels)
+                raise TaskError(f"Local training diverged: {name!r} holds NaN or infinity; {advice}.")
+        return deltas
 
 
 def generator(context: Context) -> np.random.Generator:
@@ -113,24 +146,31 @@ def generator(context: Context) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(int.from_bytes(context.seed, "little")))
 
 
+def local_work(epochs: int | None, steps: int | None) -> tuple[int, int | None]:
+    """Passes and batches of a round's local training: one pass unless said otherwise; ``steps`` in place of passes.
+
+    Raises ``TaskError`` where both are given, or one below 1.
+    """
+    if epochs is not None and steps is not None:
+        raise TaskError(f"local_epochs={epochs} and local_steps={steps} are both given; give one of the two.")
+    for name, value in (("local_epochs", epochs), ("local_steps", steps)):
+        if value is not None and value < 1:
+            raise TaskError(f"{name} is {value}; it must be 1 or more.")
+    return epochs or 1, steps
+
+
 def weight_of(data: Data) -> int:
     """The number of training examples."""
-    return len(data[0][1])
-
-
-def finite(arrays: Arrays, advice: str) -> Arrays:
-    """``arrays``, or ``TaskError`` with ``advice`` if one holds NaN or infinity."""
-    for name, array in arrays.items():
-        # The sum is finite only if all are, and needs no second array to see it.
-        if not np.isfinite(array.sum()) and not np.isfinite(array).all():
-            raise TaskError(f"Local training diverged: {name!r} holds NaN or infinity; {advice}.")
-    return arrays
+    return _size(data[0][1])
 
 
 def _checked(data: Any, path: str) -> Data:
     try:
         (features, labels), (test_features, test_labels) = data
-        sizes = [len(part) for part in (features, labels, test_features, test_labels)]
+        for values in (features, test_features):
+            if isinstance(values, Mapping):
+                array_of("features", values)  # says so: its length would be that of its keys
+        sizes = [_size(part) for part in (features, labels, test_features, test_labels)]
     except (TypeError, ValueError) as error:
         if isinstance(error, FolkmootError):
             raise
@@ -142,3 +182,7 @@ def _checked(data: Any, path: str) -> Data:
     if not sizes[0]:
         raise DataError(f"{path} gives no training example.")
     return (features, labels), (test_features, test_labels)
+
+
+def _size(part: Any) -> int:
+    return int(part.shape[0]) if hasattr(part, "shape") else len(part)  # a sparse matrix has no length

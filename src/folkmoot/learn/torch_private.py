@@ -43,6 +43,12 @@ def check_module(module: nn.Module) -> None:
                 f"The model's {name or 'module'} is {type(part).__name__}, which mixes the records of a batch, so no"
                 " record's gradient is its own; with policy.privacy_unit='record' use GroupNorm or LayerNorm."
             )
+    for name, p in module.named_parameters():
+        if p.is_complex():
+            raise TaskError(
+                f"The model's {name!r} is complex, whose gradients Opacus does not clip; with"
+                " policy.privacy_unit='record' use pairs of reals."
+            )
     before = module.training
     refused = [*ModuleValidator.validate(module.train()), *GradSampleModule.validate(module)]
     module.train(before)
@@ -76,6 +82,11 @@ def train_privately(
     start = [p.detach().clone() for p in params]
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     optimizer = make_optimizer(iter(params))
+    if isinstance(optimizer, torch.optim.LBFGS):
+        raise TaskError(
+            "LBFGS takes several gradients a step, and each costs privacy; with policy.privacy_unit='record' use SGD or"
+            " Adam."
+        )
     sizes = [p.numel() for p in params]
     wrapped = GradSampleModule(module, loss_reduction="sum")
     try:

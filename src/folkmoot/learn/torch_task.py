@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from folkmoot.errors import TaskError
+from folkmoot.errors import DataError, TaskError
+from folkmoot.learn.examples import array_of
 from folkmoot.learn.server import ServerOptimizer
-from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, finite, weight_of
-from folkmoot.privacy.budget import Training, trains_privately
+from folkmoot.learn.supervised import Array, Data, Loader, SupervisedTask, local_work, weight_of
+from folkmoot.privacy import budget
+from folkmoot.privacy.budget import trains_privately
 from folkmoot.task import Aggregate, Context, Contribution, Metric, Policy, State
 from folkmoot.task.data_schema import Columns
 
@@ -25,10 +27,12 @@ except ModuleNotFoundError as _error:
 
 from folkmoot.learn.torch_init import PortableRandomness
 from folkmoot.learn.torch_model import Model
+from folkmoot.learn.torch_training import Loss, Optimizer, Training, fitted, loss_kind
 
 __all__ = ["TorchTask"]
 
 _REAL_LABELS = (nn.BCEWithLogitsLoss, nn.BCELoss, nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, nn.HuberLoss)
+_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 _EVALUATION_BATCH = 1024
 
 
@@ -36,10 +40,14 @@ class TorchTask(SupervisedTask):
     """Federated training of a `torch.nn.Module` on the CPU, one thread a member.
 
     ``model()`` makes the module, ``loss(output, labels)`` a scalar mean, ``optimizer(parameters)`` a fresh optimiser
-    for each contribution. ``load(path)`` gives (train, test), each (features, labels) as arrays or tensors,
-    first axis examples. Real features get the model's dtype; integer ones (token ids) stay. In each round a member
-    makes ``local_epochs`` passes in shuffled batches of ``batch_size``, with ``prox_mu`` times half
-    the squared distance to the round's model added to the loss (FedProx, arXiv:1812.06127).
+    for each contribution. ``load(path)`` gives (train, test), each (features, labels) as arrays, tensors or tables of
+    numbers, first axis examples. Real features get the model's dtype, and so do bytes (images: 0 to 255 stay 0 to 255)
+    and truth values; other integers stay as they are if the model takes them (token ids), else they become reals.
+
+    In each round a member makes ``local_epochs`` passes (default 1) in shuffled batches of ``batch_size``, or, whatever
+    the size of its data, ``local_steps`` such batches; give one of the two. Where members' sizes differ much, passes
+    let the large ones drift further. ``prox_mu`` times half the squared distance to the round's model is added to the
+    loss (FedProx, arXiv:1812.06127).
 
     The state names parameters and buffers as ``state_dict`` does; which tensors it holds is said at `Model`. Buffers
     (BatchNorm's statistics and its count of batches) take the members' mean, whatever the server optimiser, apart from
@@ -57,14 +65,15 @@ class TorchTask(SupervisedTask):
         *,
         name: str,
         model: Callable[[], nn.Module],
-        loss: Callable[[Tensor, Tensor], Tensor],
-        optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer],
+        loss: Loss,
+        optimizer: Optimizer,
         load: Loader,
         metrics: Mapping[str, Metric] | None = None,
         server: ServerOptimizer | None = None,
         policy: Policy | None = None,
         batch_size: int = 32,
-        local_epochs: int = 1,
+        local_epochs: int | None = None,
+        local_steps: int | None = None,
         prox_mu: float = 0.0,
         predict: Callable[[Tensor], Tensor] | None = None,
         seed: int = 0,
@@ -72,9 +81,11 @@ class TorchTask(SupervisedTask):
     ) -> None:
         super().__init__(name=name, load=load, metrics=metrics or {}, policy=policy, server=server, columns=columns)
         self._make_model, self._loss, self._make_optimizer = model, loss, optimizer
-        self.batch_size, self.local_epochs, self.prox_mu, self.seed = batch_size, local_epochs, prox_mu, seed
+        self.batch_size, self.prox_mu, self.seed = batch_size, prox_mu, seed
+        self.local_epochs, self.local_steps = local_work(local_epochs, local_steps)
         self._to_prediction = predict or _prediction_for(loss)
         self._built: Model | None = None
+        self._integers: bool | None = None
         if trains_privately(self.policy) and not find_spec("opacus"):
             raise TaskError(
                 "policy.privacy_unit='record' needs Opacus to train. Install it with: pip install 'folkmoot[private]'"
@@ -100,15 +111,17 @@ class TorchTask(SupervisedTask):
         return {name: state.arrays[name].shape for name in (*held.parameters, *held.buffers)}
 
     def load(self, path: str) -> Data:
-        """(train, test) as tensors of the dtypes that model and loss take."""
+        """(train, test) as tensors: features and training labels of the dtypes that model and loss take; the labels
+        that are held out as precise as they were given."""
         (features, labels), (test_features, test_labels) = super().load(path)
-        return (
-            (self._features(features), self._labels(labels)),
-            (self._features(test_features), self._labels(test_labels)),
-        )
+        test = (self._features(test_features), _tensor_of("labels", test_labels))
+        return (self._features(features), self._labels(labels)), test
 
     def contribute(self, state: State, data: Data, context: Context) -> Contribution:
-        """New minus old after local training, in float64."""
+        """New minus old after local training, in float64.
+
+        Raises ``DataError`` where an example is to blame that it fails: a label beyond the outputs, NaN or infinity.
+        """
         features, labels = self._features(data[0][0]), self._labels(data[0][1])
         held = self._model()
         with _torch(int.from_bytes(context.seed[:8], "little")):
@@ -117,12 +130,13 @@ class TorchTask(SupervisedTask):
             if trains_privately(self.policy):
                 self._train_privately(held, state, features, labels, context)
             else:
-                self._train(held.module, features, labels)
+                self._training.run(held, features, labels)
         held.check_constant()
         deltas = held.read()
         for name, array in deltas.items():
             array -= state.arrays[name]
-        return Contribution(finite(deltas, "lower the optimizer's learning rate"), weight_of(data))
+        advice = "lower the optimizer's learning rate"
+        return Contribution(self._trained(deltas, data[0][0], data[0][1], advice), weight_of(data))
 
     def update(self, state: State, aggregate: Aggregate) -> State:
         """The server optimiser's step for the parameters; the mean of the members' buffers."""
@@ -137,37 +151,30 @@ class TorchTask(SupervisedTask):
             held.write(state.arrays)
             held.module.eval()
             outputs = [self._to_prediction(held.module(batch)) for batch in torch.split(given, _EVALUATION_BATCH)]
-        return np.asarray(torch.cat(outputs).double().numpy())
-
-    def _train(self, module: nn.Module, features: Tensor, labels: Tensor) -> None:
-        params = [p for p in module.parameters() if p.requires_grad]
-        start = [p.detach().clone() for p in params] if self.prox_mu else []
-        optimizer = self._make_optimizer(iter(params))
-        for _ in range(self.local_epochs):
-            # One gather an epoch, then views: far cheaper than an index a batch.
-            order = torch.randperm(len(labels))
-            batches = zip(
-                torch.split(features[order], self.batch_size), torch.split(labels[order], self.batch_size), strict=True
+        predictions = torch.cat(outputs)
+        if predictions.is_complex():
+            raise TaskError(
+                "The model's output is complex; say with predict= what real number the metrics are to take."
             )
-            for x, y in batches:
-                optimizer.zero_grad(set_to_none=True)
-                loss = self._loss(_fitted(module(x), y), y)
-                for p, old in zip(params, start, strict=False):
-                    loss = loss + 0.5 * self.prox_mu * (p - old).square().sum()
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
+        return np.asarray(predictions.double().numpy())
+
+    @property
+    def _training(self) -> Training:
+        return Training(
+            self._loss, self._make_optimizer, self.batch_size, self.local_epochs, self.local_steps, self.prox_mu
+        )
 
     def _train_privately(self, held: Model, state: State, features: Tensor, labels: Tensor, context: Context) -> None:
         # Opacus takes a second to import; only tasks that need it wait for that.
         from folkmoot.learn.torch_private import private_steps, train_privately
 
-        training = Training(len(labels), self.batch_size, self.local_epochs)
+        training = budget.Training(len(labels), self.batch_size, self.local_epochs, self.local_steps)
         model = [state.arrays[name] for name in sorted(self.schema(state))]
         steps = private_steps(self.policy, training, context.seed, features, labels, model)
         train_privately(
             held.module,
             self._make_optimizer,
-            lambda output, y: self._loss(_fitted(output, y), y),
+            lambda output, y: self._loss(fitted(output, y), y),
             features,
             labels,
             steps,
@@ -193,21 +200,47 @@ class TorchTask(SupervisedTask):
         return fresh
 
     def _features(self, features: Any) -> Tensor:
-        tensor = _numbers("features", features)
-        return tensor.to(self._model().dtype) if tensor.is_floating_point() else tensor
+        tensor, dtype = _tensor_of("features", features), self._model().dtype
+        if tensor.is_complex():
+            return tensor.to(dtype.to_complex())
+        if tensor.is_floating_point() or tensor.dtype in (torch.bool, torch.uint8):
+            return tensor.to(dtype)
+        return tensor if self._takes(tensor) else tensor.to(dtype)
+
+    def _takes(self, numbers: Tensor) -> bool:
+        """Whether the model computes with these integers as they are; found out with the first example."""
+        if self._integers is None and len(numbers):
+            held = self._model().module
+            with _torch(self.seed), torch.inference_mode():
+                held.eval()
+                try:
+                    held(numbers[:1])
+                    self._integers = True
+                except (RuntimeError, TypeError, ValueError):
+                    self._integers = False
+        return self._integers is not False
 
     def _labels(self, labels: Any) -> Tensor:
-        tensor = _numbers("labels", labels)
-        if isinstance(self._loss, _REAL_LABELS) or (tensor.is_floating_point() and tensor.ndim > 1):
+        tensor, kind = _tensor_of("labels", labels), loss_kind(self._loss)
+        if kind in _REAL_LABELS or (tensor.is_floating_point() and tensor.ndim > 1):
             return tensor.to(self._model().dtype)
-        return tensor.long() if isinstance(self._loss, nn.CrossEntropyLoss | nn.NLLLoss) else tensor
+        if kind not in _CLASSES:
+            return tensor
+        whole = tensor.long()
+        if tensor.is_floating_point() and not torch.equal(whole.to(tensor.dtype), tensor):
+            example = int((whole != tensor).nonzero()[0][0])
+            raise DataError(f"The label of example {example} is {tensor[example].item():g}; classes are 0, 1, 2, ...")
+        return whole
 
 
-def _numbers(what: str, values: Any) -> Tensor:
-    try:
-        return torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise TaskError(f"The {what} that `load` gave are not one array of numbers: {error}.") from None
+def _tensor_of(what: str, values: Any) -> Tensor:
+    if isinstance(values, Tensor):
+        return values
+    array = array_of(what, values)
+    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if native.dtype.kind == "u" and native.dtype.itemsize > 1:
+        native = native.astype(np.int64)  # PyTorch computes with no other unsigned integers than bytes
+    return torch.as_tensor(native)
 
 
 @contextmanager
@@ -229,16 +262,10 @@ def _torch(seed: int) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
-def _fitted(output: Tensor, labels: Tensor) -> Tensor:
-    """(examples, 1) outputs for (examples,) real labels: what a final ``nn.Linear(n, 1)`` gives."""
-    if labels.is_floating_point() and output.shape != labels.shape and output.numel() == labels.numel():
-        return output.reshape(labels.shape)
-    return output
-
-
 def _prediction_for(loss: object) -> Callable[[Tensor], Tensor]:
-    if isinstance(loss, nn.BCEWithLogitsLoss):
+    kind = loss_kind(loss)
+    if kind is nn.BCEWithLogitsLoss:
         return torch.sigmoid
-    if isinstance(loss, nn.CrossEntropyLoss):
+    if kind is nn.CrossEntropyLoss:
         return lambda output: torch.softmax(output, dim=1)
-    return torch.exp if isinstance(loss, nn.NLLLoss) else lambda output: output
+    return torch.exp if kind is nn.NLLLoss else lambda output: output

@@ -198,8 +198,9 @@ class _Worker:
 
         policy, training = self.task.policy, None
         if trains_privately(policy):
-            batch, epochs = getattr(self.task, "batch_size", None), getattr(self.task, "local_epochs", 1)
-            training = Training(len(self._dataset(ask.path, ask.version)[0][1]), batch, epochs)
+            records, own = len(self._dataset(ask.path, ask.version)[0][1]), self.task
+            batch, epochs = getattr(own, "batch_size", None), getattr(own, "local_epochs", 1)
+            training = Training(records, batch, epochs, getattr(own, "local_steps", None))
         allowed, limit = None, ask.limit
         if limit is not None:
             most = range(2 * policy.rounds)

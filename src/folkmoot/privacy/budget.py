@@ -29,10 +29,12 @@ class Training:
     """Expected size of a batch; ``None``: all records, every time."""
     local_epochs: int = 1
     """Passes over the data in each round."""
+    local_steps: int | None = None
+    """Batches in each round, in place of passes."""
 
     def __post_init__(self) -> None:
         """Refuse what is not positive."""
-        for name in ("records", "batch_size", "local_epochs"):
+        for name in ("records", "batch_size", "local_epochs", "local_steps"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} is {value}; it must be 1 or more")
@@ -49,7 +51,10 @@ class Training:
 
     @property
     def steps(self) -> int:
-        """Batches in each round: as many as it takes to expect every record ``local_epochs`` times, rounded up."""
+        """Batches in each round: ``local_steps``, or as many as it takes to expect every record ``local_epochs`` times,
+        rounded up."""
+        if self.local_steps is not None:
+            return self.local_steps
         return self.local_epochs * -(-self.records // self.batch)
 
 

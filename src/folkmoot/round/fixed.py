@@ -59,6 +59,7 @@ __all__ = [
     "encode_shards",
     "encode_sum",
     "make_layout",
+    "metric_partial",
     "metric_words",
     "next_exponents",
     "pack",
@@ -101,14 +102,22 @@ def quantise(contribution: Contribution, metrics: Mapping[str, Words], layout: L
     buffered = [_buffer_words(buffer, contribution.arrays[buffer.name], factor) for buffer in layout.buffers]
     votes += [cast for cast, _ in buffered]
     side = [np.array([weight, *votes], dtype=np.int64), *(words for _, words in buffered)]
-    for name, words in layout.metrics:
-        partial = np.asarray(metrics.get(name, np.zeros(words, dtype=np.int64)))
-        if partial.shape != (words,) or partial.dtype.kind not in "iu":
-            raise TaskError(f"metric {name!r} gave {partial.dtype} of shape {partial.shape}; {words} integers are due")
-        if any(abs(int(word)) >= SIDE_BOUND for word in partial):
-            raise TaskError(f"metric {name!r} gave a word of 2**46 or more in magnitude")
-        side.append(partial.astype(np.int64))
+    partials = {name: metrics.get(name, np.zeros(words, dtype=np.int64)) for name, words in layout.metrics}
+    side += [metric_partial(name, partials[name], words) for name, words in layout.metrics]
     return values, np.concatenate(side)
+
+
+def metric_partial(name: str, given: object, words: int) -> Words:
+    """One member's words of a metric. Raises ``TaskError`` where they are not what the metric announces."""
+    try:
+        partial = np.asarray(given)
+    except ValueError as error:
+        raise TaskError(f"metric {name!r} gave no array: {error}") from None
+    if partial.shape != (words,) or partial.dtype.kind not in "iu":
+        raise TaskError(f"metric {name!r} gave {partial.dtype} of shape {partial.shape}; {words} integers are due")
+    if any(abs(int(word)) >= SIDE_BOUND for word in partial):
+        raise TaskError(f"metric {name!r} gave a word of 2**46 or more in magnitude")
+    return partial.astype(np.int64)
 
 
 def _buffer_words(buffer: Buffer, array: object, factor: float) -> tuple[int, Words]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Made",
+    "check_metrics",
     "draws",
     "layout_of",
     "make_contribution",
@@ -91,7 +92,7 @@ def make_contribution(task: Task, state: State, data: Any, context: Context, lay
     if draws(policy, state):
         return Made(np.zeros(0, dtype=np.int64), np.ones(1, dtype=np.int64), 0.0)
     seen = _seen(policy, state)
-    metrics = task.evaluate(seen, data) if layout.metrics else {}
+    metrics = check_metrics(task, seen, data) if layout.metrics else {}
     contribution = task.contribute(seen, data, replace(context, round=seen.round + 1))
     if not isinstance(contribution, Contribution):
         raise TaskError(f"the task's contribute must return a Contribution, not a {type(contribution).__name__}")
@@ -107,6 +108,37 @@ def make_contribution(task: Task, state: State, data: Any, context: Context, lay
         values = clipped_words(values, layout.exponents, layout.sizes, policy.clip)
     squares = sum(float(np.square(array).sum()) for array in weights.values())
     return Made(values, side, float(np.sqrt(squares)))
+
+
+def check_metrics(task: Task, state: State, data: Any) -> dict[str, Words]:
+    """The words of each metric of ``state`` on the held-out part of ``data``, once it is sure that they travel and that
+    a number comes of them.
+
+    It costs no training, so it comes before. Raises ``TaskError``, naming the metric, where they do not.
+    """
+    partials, checked = task.evaluate(state, data), {}
+    if not isinstance(partials, Mapping):
+        raise TaskError(f"the task's evaluate must return the words of each metric by name, not {partials!r:.60}")
+    for name, metric in task.metrics().items():
+        if name not in partials:
+            raise TaskError(f"the task's evaluate gave no words for its metric {name!r}")
+        if isinstance(metric.words, bool) or not isinstance(metric.words, int | np.integer) or metric.words < 0:
+            raise TaskError(f"metric {name!r} has words = {metric.words!r:.60}; the number of its integers is due")
+        words = fixed.metric_partial(name, partials[name], metric.words)
+        with np.errstate(all="ignore"):
+            value = metric.value(words)
+        if isinstance(value, bool | str | bytes) or not _is_number(value):
+            raise TaskError(f"metric {name!r} has the value {value!r:.60}; a number is due, nan where there is none")
+        checked[name] = words
+    return checked
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        float(value)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def noised(policy: Policy, made: Made, layout: Layout, seed: bytes) -> Made:
@@ -271,8 +303,8 @@ def _value(metric: Any, words: Words) -> float:
     try:
         with np.errstate(all="ignore"):
             return float(metric.value(words))
-    except (ArithmeticError, ValueError):
-        return math.nan  # a liar's words may be none that any data gives
+    except Exception:  # the task's own code, and a liar's words may be none that any data gives: the round goes on
+        return math.nan
 
 
 def _middle(values: Sequence[float]) -> float:

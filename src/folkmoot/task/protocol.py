@@ -128,7 +128,6 @@ class Task(Protocol):
         ...
 
 
-@runtime_checkable
 class Buffered(Protocol):
     """What a task may have besides: arrays that training changes and no gradient does, as BatchNorm's statistics are.
 
@@ -143,11 +142,12 @@ class Buffered(Protocol):
 
 
 def buffers_of(task: Task, state: State) -> frozenset[str]:
-    """The names of the task's buffers among the arrays of a contribution from ``state``; none unless it is `Buffered`.
+    """The names of the task's buffers among the arrays of a contribution from ``state``.
 
     Raises ``TaskError`` on a name that the schema lacks, and where the policy adds noise for members.
     """
-    found = frozenset(task.buffers(state)) if isinstance(task, Buffered) else frozenset()
+    told = getattr(task, "buffers", None)  # isinstance would not see it through what stands in for a task
+    found: frozenset[str] = frozenset(told(state)) if callable(told) else frozenset()
     if strange := sorted(found - task.schema(state).keys()):
         raise TaskError(f"the task's buffers {strange} are not in its schema")
     if found and task.policy.noisy:
