@@ -15,7 +15,7 @@ import platform
 import sys
 from pathlib import Path
 
-NAMES = ("rounds", "secagg", "traffic", "ledger", "transfer", "start")
+NAMES = ("rounds", "secagg", "traffic", "ledger", "transfer", "start", "commands")
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 

@@ -41,7 +41,7 @@ class Start(NamedTuple):
 def start(folder: Path) -> Start:
     """Run the demo once, keeping everything in ``folder``."""
     command = [sys.executable, "-m", "folkmoot", "demo", "--no-kill", "--rounds", "3", "--keep", str(folder)]
-    began, used = time.time(), _cpu()
+    began, used = time.time(), children_cpu()
     founding = final = 0.0
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
@@ -54,16 +54,16 @@ def start(folder: Path) -> Start:
         raise SystemExit(f"the demo ended with status {demo.returncode}")
     logs = list(folder.glob("*/log.jsonl"))
     running, ready = (max(_moment(log, event) for log in logs) - began for event in ("started", "task"))
-    return Start(founding, running, ready, final, _cpu() - used)
+    return Start(founding, running, ready, final, children_cpu() - used)
 
 
 def import_seconds(module: str) -> float:
     """CPU seconds of a Python that imports ``module`` and ends: the least of five, since what disturbs only adds."""
     least = float("inf")
     for _ in range(5):
-        before = _cpu()
+        before = children_cpu()
         subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
-        least = min(least, _cpu() - before)
+        least = min(least, children_cpu() - before)
     return least
 
 
@@ -73,7 +73,7 @@ def _moment(log: Path, event: str) -> float:
     return float(next(entry["time"] for entry in entries if entry["event"] == event))
 
 
-def _cpu() -> float:
+def children_cpu() -> float:
     """CPU seconds of this process's children that have ended, and of theirs."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

@@ -6,10 +6,17 @@ Held by the names of the modules that were imported, not by time.
 import subprocess
 import sys
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from folkmoot.cli.app import command
+from folkmoot.peer.local import LocalMoot
+from folkmoot.peer.status import PeerStatus, TaskStatus, write_status
+
+BY_TYPER = {"pydantic"} if find_spec("typer._adapters") else set()
+"""What typer imports to parse what was typed: nothing, in the releases that pyproject.toml asks for."""
 NODE = {"web3", "eth_account", "eth_abi", "eth_utils", "eth_keys", "py_ecc", "rlp", "pydantic", "aiohttp", "requests"}
 """What speaks to a node of a real chain; a peer on the embedded chain never does."""
 LEARNING = {"torch", "sklearn", "scipy", "pandas"}
@@ -70,5 +77,54 @@ def test_help_is_printed_without_any_of_it() -> None:
 def test_the_verbs_of_an_embedded_moot_never_import_what_a_node_needs(tmp_path: Path) -> None:
     task = files("folkmoot").joinpath("data/tasks/heart.py")
     data = files("folkmoot").joinpath("data/heart_disease/processed.va.data")
-    # typer brings pydantic along as it parses
-    assert not imported(VERBS, tmp_path, task, data) & (NODE - {"pydantic"} | LEARNING)
+    assert not imported(VERBS, tmp_path, task, data) & (NODE - BY_TYPER | LEARNING)
+
+
+# ---- what people type to look ----------------------------------------------------------------------------------------
+
+LOOK = """
+import sys
+from folkmoot.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as end:
+    assert not end.code
+"""
+LEDGER = {"pyrevm", "sqlite3", "coincurve", "cryptography", "iroh"}
+"""What a chain, a member's keys and the network take."""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Anna's, who has a task and a dataset, and whose peer ran once."""
+    folder = tmp_path_factory.mktemp("looking")
+    moot = LocalMoot.found(folder, ("anna", "bert", "carl", "dora"), name="m")
+    (folder / "data.csv").write_text("1\n")
+    moot.offer(Path(str(files("folkmoot").joinpath("data/tasks/heart.py"))), {"anna": folder / "data.csv"})
+    write_status(moot.homes["anna"], PeerStatus(name="anna", pid=1, tasks=[TaskStatus(task=1, name="heart")]))
+    return moot.homes["anna"].path
+
+
+@pytest.mark.parametrize("verb", ["status", "privacy"])
+@pytest.mark.parametrize("json", [(), ("--json",)])
+def test_what_the_peer_wrote_is_shown_without_a_chain_or_keys(home: Path, verb: str, json: tuple[str, ...]) -> None:
+    brought = imported(LOOK, verb, "--home", home, *json)
+    assert not brought & (NODE - BY_TYPER | LEARNING | LEDGER | {"numpy", "safetensors", "asyncio"})
+
+
+@pytest.mark.parametrize(
+    "verb", ["members", "tasks", "tasks --json", "data list", "motions", "log", "log 1", "wait 1 --round 1 --timeout 0"]
+)
+def test_what_the_ledger_has_is_shown_without_arithmetic_or_network(home: Path, verb: str) -> None:
+    look = LOOK.replace("not end.code", "end.code in (0, 4, None)")
+    brought = imported(look, *verb.split(), "--home", home)
+    assert not brought & (NODE - BY_TYPER | LEARNING | {"numpy", "safetensors", "iroh", "asyncio"})
+
+
+def test_a_verb_imports_no_other_verbs() -> None:
+    code = "import sys\nfrom folkmoot.cli.app import command\ncommand('status')\n"
+    code += "print(*sorted(m for m in sys.modules if m.startswith('folkmoot.cli.')))"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {f"folkmoot.cli.{other}" for other in ("tasks", "history", "demo", "members")} & set(ran.stdout.split())
+    assert len(command("status").registered_commands) == 1
+    assert len(command("no such verb").registered_commands) > 20

@@ -18,7 +18,7 @@ sys.path += [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 import handmade
 from typer.testing import CliRunner
 
-from folkmoot.cli.app import app
+from folkmoot.cli.app import command
 from folkmoot.ledger.documents import LedgerPhase
 from folkmoot.peer.home import Home
 from folkmoot.peer.status import (
@@ -36,6 +36,7 @@ from folkmoot.peer.status import (
 )
 from folkmoot.round.events import WaitKind
 
+APP = command()
 GOLDEN = Path(__file__).with_name("golden_json.json")
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 ELSEWHERE = {"rewards fund", "rewards reclaim"}
@@ -91,7 +92,7 @@ class Told:
         self.documents: dict[str, Any] = {}
 
     def say(self, home: Path, *words: object, pin: str | None = None) -> Any:
-        ran = CliRunner().invoke(app, [*map(str, words), "--home", str(home), "--json"])
+        ran = CliRunner().invoke(APP, [*map(str, words), "--home", str(home), "--json"])
         assert ran.exit_code in (0, 3, 4), (words, ran.output, ran.exception)
         document = json.loads(ran.stdout)
         self.documents[pin or " ".join(str(word) for word in words if not Path(str(word)).is_absolute())] = document
@@ -197,7 +198,7 @@ def verbs_with_json() -> Iterator[str]:
         if any("--json" in option.opts and option.is_flag for option in command.params if hasattr(option, "is_flag")):
             yield " ".join(words)
 
-    return walk(get_command(app), ())
+    return walk(get_command(APP), ())
 
 
 def values(document: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -4,67 +4,66 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from folkmoot.cli import (
-    audit,
-    datasets,
-    demo,
-    governing,
-    history,
-    hosting,
-    members,
-    privacy,
-    rehearsing,
-    rewards,
-    running,
-    tasks,
-    waiting,
-)
 from folkmoot.errors import DiskError, FolkmootError
 
-__all__ = ["app", "main"]
+__all__ = ["command", "main"]
 
 _DEBUG = "--debug"
 
-app = typer.Typer(
-    name="folkmoot",
-    help="Train one model together, each keeping its own data, with no server in the middle.",
-    epilog="First time here? Run: folkmoot demo",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-_PANELS: dict[str, list[Callable[..., None]]] = {
-    "See it": [demo.demo],
-    "Members": [members.new, members.join, members.invite, members.members, members.sponsor],
-    "Keys": [members.id_, members.backup, members.restore, members.delegate],
-    "Writing a task": [rehearsing.check],
-    "Data and tasks": [
-        tasks.propose,
-        tasks.tasks,
-        tasks.review,
-        tasks.grant,
-        tasks.revoke,
-        privacy.privacy,
-    ],
-    "Deciding together": [governing.motions, governing.vote, governing.enact, governing.follow],
-    "Running": [running.run, running.status, waiting.wait],
-    "What came of it": [history.log, history.show, history.verify, audit.audit, history.export, history.unlearn],
+_PANELS: Mapping[str, Sequence[str]] = {
+    "See it": ("demo.demo",),
+    "Members": ("members.new", "members.join", "members.invite", "members.members", "members.sponsor"),
+    "Keys": ("members.id_", "members.backup", "members.restore", "members.delegate"),
+    "Writing a task": ("rehearsing.check",),
+    "Data and tasks": (
+        *("tasks.propose", "tasks.tasks", "tasks.review", "tasks.grant", "tasks.revoke", "privacy.privacy"),
+        "datasets.app=data",
+    ),
+    "Deciding together": (
+        *("governing.motions", "governing.vote", "governing.enact", "governing.follow"),
+        *("governing.mover=move", "hosting.app=host"),
+    ),
+    "Running": ("running.run", "running.status", "waiting.wait"),
+    "What came of it": (
+        *("history.log", "history.show", "history.verify", "audit.audit", "history.export", "history.unlearn"),
+    ),
+    "Rewards": ("rewards.app=rewards",),
 }
-for _panel, _commands in _PANELS.items():
-    for _command in _commands:
-        app.command(_command.__name__.rstrip("_"), rich_help_panel=_panel)(_command)
-    if _panel == "Data and tasks":
-        app.add_typer(datasets.app, name="data", rich_help_panel=_panel)
-    if _panel == "Deciding together":
-        app.add_typer(governing.mover, name="move", rich_help_panel=_panel)
-        app.add_typer(hosting.app, name="host", rich_help_panel=_panel)
-app.add_typer(rewards.app, name="rewards", rich_help_panel="Rewards")
+"""Where each verb is, by the panel of ``--help`` that shows it; ``=name`` makes a group of verbs of what is there."""
+
+
+def command(verb: str | None = None) -> typer.Typer:
+    """The command with all its verbs; where ``verb`` is one of them, with that one alone: the rest is not imported."""
+    app = typer.Typer(
+        name="folkmoot",
+        help="Train one model together, each keeping its own data, with no server in the middle.",
+        epilog="First time here? Run: folkmoot demo",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    places = [(panel, place) for panel, listed in _PANELS.items() for place in listed]
+    for panel, place in [one for one in places if _name(one[1]) == verb] or places:
+        where, _, _ = place.partition("=")
+        module, _, attribute = where.partition(".")
+        found = getattr(import_module(f"folkmoot.cli.{module}"), attribute)
+        if "=" in place:
+            app.add_typer(found, name=_name(place), rich_help_panel=panel)
+        else:
+            app.command(_name(place), rich_help_panel=panel)(found)
+    return app
+
+
+def _name(place: str) -> str:
+    """What is typed for the verb that is at a place."""
+    return place.rpartition("=")[2] if "=" in place else place.rpartition(".")[2].rstrip("_")
 
 
 def _version(wanted: bool) -> None:
@@ -75,7 +74,6 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
     version: Annotated[
@@ -92,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # The flag may stand anywhere, also behind the verb, where people add it when something went wrong.
     words = [_DEBUG] * debug + [word for word in words if word != _DEBUG]
     try:
-        app(words, prog_name="folkmoot")
+        command(next((word for word in words if not word.startswith("-")), None))(words, prog_name="folkmoot")
     except FolkmootError as error:
         if debug:
             raise

@@ -3,33 +3,49 @@
 What the members agree on stands here: who they are, what may be trained on which data, every model they made.
 ``Moot`` is the client of one contract (``Moot.vy``), ``open_chain`` finds what it stands on, ``records`` are the values
 it gives, ``statements`` what members sign for it.
+
+Each name is imported when it is first used: who reads a record needs no chain, and ``EmbeddedProvider`` takes web3.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from folkmoot.ledger.chain import Chain, open_chain
-from folkmoot.ledger.chainfile import create_chain
-from folkmoot.ledger.chainverify import ChainReport, verify_chain
-from folkmoot.ledger.moot import Moot
-from folkmoot.ledger.records import (
-    Commit,
-    Dataset,
-    Final,
-    JoinFields,
-    Member,
-    MootRecord,
-    Phase,
-    PolicyTerms,
-    RoundView,
-    TaskRecord,
-    faults,
-    members_of,
-    quorum,
-)
-from folkmoot.ledger.signer import Signer
-
 if TYPE_CHECKING:
+    from folkmoot.ledger.chain import Chain, open_chain
+    from folkmoot.ledger.chainfile import create_chain
+    from folkmoot.ledger.chainverify import ChainReport, verify_chain
     from folkmoot.ledger.embedded import EmbeddedProvider
+    from folkmoot.ledger.moot import Moot
+    from folkmoot.ledger.records import (
+        Commit,
+        Dataset,
+        Final,
+        JoinFields,
+        Member,
+        MootRecord,
+        Phase,
+        PolicyTerms,
+        RoundView,
+        TaskRecord,
+        faults,
+        members_of,
+        quorum,
+    )
+    from folkmoot.ledger.signer import Signer
+
+_HOMES = {
+    "chain": ("Chain", "open_chain"),
+    "chainfile": ("create_chain",),
+    "chainverify": ("ChainReport", "verify_chain"),
+    "embedded": ("EmbeddedProvider",),
+    "moot": ("Moot",),
+    "records": (
+        *("Commit", "Dataset", "Final", "JoinFields", "Member", "MootRecord", "Phase", "PolicyTerms", "RoundView"),
+        *("TaskRecord", "faults", "members_of", "quorum"),
+    ),
+    "signer": ("Signer",),
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Chain",
@@ -57,9 +73,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import web3 for who wants a ``Web3`` on the embedded chain, and for nobody else: it takes a second."""
-    if name != "EmbeddedProvider":
+    if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from folkmoot.ledger.embedded import EmbeddedProvider
-
-    return EmbeddedProvider
+    value: object = getattr(import_module(f"folkmoot.ledger.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

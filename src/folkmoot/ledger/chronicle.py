@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from folkmoot.errors import ChainError
@@ -22,7 +22,7 @@ __all__ = ["Entry", "Place", "entries", "motion_of", "names_in", "tell"]
 _INTERFACES = {
     name: Interface(name)
     for name in ("Moot", "Assembly", "Purse")
-    if files("folkmoot.ledger").joinpath(f"{name}.json").is_file()
+    if Path(__file__).with_name(f"{name}.json").is_file()
 }
 
 Place = tuple[int, int]

@@ -27,12 +27,13 @@ from folkmoot.ledger.evm import Account, Log, Outcome, account
 
 __all__ = ["SPAN", "History", "Record", "Sealed"]
 
-SPAN = 1000
-"""Blocks per sealed segment. Segment k, counted from 0, holds blocks k * SPAN + 1 to (k + 1) * SPAN."""
+SPAN = 200
+"""Blocks per sealed segment. Segment k, counted from 0, holds blocks k * SPAN + 1 to (k + 1) * SPAN. Each process that
+opens the chain, and so each command, runs again what came after the last one: few blocks, and yet few files."""
 
 _MAGIC = b"folkmoot chain cache 1\n"
 _DRAFT_SECONDS = 3600
-_SEGMENTS_IN_MEMORY = 4
+_SEGMENTS_IN_MEMORY = 20
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from folkmoot.errors import ChainError
@@ -23,7 +23,7 @@ class Interface:
     """One contract of this package, by its name: ``Interface("Moot")`` reads ``Moot.json``."""
 
     def __init__(self, name: str) -> None:
-        artefact: dict[str, Any] = json.loads(files("folkmoot.ledger").joinpath(f"{name}.json").read_text())
+        artefact: dict[str, Any] = json.loads(Path(__file__).with_name(f"{name}.json").read_text())
         entries = artefact["abi"]
         self.name = name
         self.creation = bytes.fromhex(artefact["bytecode"][2:])

@@ -22,12 +22,12 @@ import msgspec
 
 from folkmoot.errors import LocalError
 from folkmoot.peer.durable import folder_at, refusals, replace
-from folkmoot.peer.identity import Identity
 
 if TYPE_CHECKING:
     from folkmoot.ledger import Chain, Moot
     from folkmoot.ledger.hosted import HostedReplica
     from folkmoot.network import Listening
+    from folkmoot.peer.identity import Identity
     from folkmoot.store import Store
 
 __all__ = ["EVERYWHERE", "HERE", "PORT", "WORKER_MEMORY", "Config", "Home", "HomeTaken"]
@@ -126,6 +126,8 @@ class Home:
     def ensure_identity(self, identity: Identity | None = None) -> Identity:
         """The identity in this folder; if there is none, ``identity`` or a new one is saved there."""
         folder_at(self.path)
+        from folkmoot.peer.identity import Identity
+
         if not self.identity_file.exists():
             (identity or Identity.create()).save(self.identity_file)
         elif identity is not None and identity != self.identity:
@@ -135,6 +137,8 @@ class Home:
     @cached_property
     def identity(self) -> Identity:
         """The member's keys. Raises ``LocalError`` when they are missing or others can read them."""
+        from folkmoot.peer.identity import Identity
+
         return Identity.load(self.identity_file)
 
     @cached_property

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -17,7 +17,9 @@ from folkmoot.errors import TaskError
 from folkmoot.task.bundle import pack_bundle, read_bundle
 from folkmoot.task.datafile import header_of
 from folkmoot.task.examples import Rows, parts_of
-from folkmoot.task.protocol import Task
+
+if TYPE_CHECKING:
+    from folkmoot.task.protocol import Task
 
 __all__ = [
     "SCHEMA_FILE",

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import IO
-
-import numpy as np
 
 from folkmoot.errors import DataError
 
@@ -78,7 +77,7 @@ def cells_of(path: Path) -> Iterator[tuple[int, list[str]]]:
 def is_number(cell: str) -> bool:
     """Whether a cell is a number; NaN is a missing value."""
     try:
-        return not np.isnan(float(cell))
+        return not math.isnan(float(cell))
     except ValueError:
         return False
 
@@ -126,7 +125,8 @@ def _archive_rows(path: Path) -> int:
 
 def _shape(path: Path, file: IO[bytes]) -> tuple[int, ...]:
     """The shape that the head of a ``.npy`` file tells; nothing behind the head is read."""
-    form = np.lib.format
+    from numpy.lib import format as form
+
     try:
         major, _ = form.read_magic(file)
         read = form.read_array_header_1_0 if major == 1 else form.read_array_header_2_0
