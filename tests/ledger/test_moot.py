@@ -25,6 +25,7 @@ from folkmoot.ledger import (
     quorum,
     statements,
 )
+from folkmoot.ledger.chain import Chain
 from folkmoot.ledger.embedded import EmbeddedProvider
 from folkmoot.ledger.motions import Kind, Rules
 from folkmoot.ledger.records import Grant, Seated, Standing
@@ -371,6 +372,48 @@ def test_motions_are_read_as_they_stand(chain: Web3, clock: Clock):
         assembly.enact(first)
     with pytest.raises(LedgerRefused, match="no motion 9"):
         assembly.motion(9)
+
+
+def test_a_member_that_moves_without_end_makes_the_others_read_no_more(
+    chain: Web3, clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    moots = found(chain, 3)
+    decide(moots, Kind.RULES, 50, 66, 10)
+    pages: list[object] = []
+    ask = Chain.call
+    monkeypatch.setattr(Chain, "call", lambda self, to, data: pages.append(data) or ask(self, to, data))
+    read = []
+    for _ in range(6):
+        flood = [moots[2].assembly.move(Kind.BOUND, 2, 0) for _ in range(8)]
+        with pytest.raises(LedgerRefused, match="too many open motions of this member"):
+            moots[2].assembly.move(Kind.BOUND, 2, 0)
+        pages.clear()
+        assert [each.id for each in moots[0].assembly.unsettled(clock())][-8:] == flood
+        read.append(len(pages))
+        clock.seconds += 20
+    assert read == [1] * 6, "a page each time, though there are more than one by now"
+    assert moots[0].assembly.unsettled(clock()) == ()
+
+
+def test_a_member_that_proposes_and_takes_back_without_end_makes_the_others_read_no_more(
+    chain: Web3, monkeypatch: pytest.MonkeyPatch
+):
+    moots = found(chain, 3)
+    kept = [moots[2].propose(b"\xb0" * 32, GENESIS, TERMS) for _ in range(8)]
+    with pytest.raises(LedgerRefused, match="too many proposals of this member"):
+        moots[2].propose(b"\xb0" * 32, GENESIS, TERMS)
+    pages: list[object] = []
+    ask = Chain.call
+    monkeypatch.setattr(Chain, "call", lambda self, to, data: pages.append(data) or ask(self, to, data))
+    for id in kept:
+        moots[2].withdraw(id)
+    for _ in range(2):
+        for _ in range(32):
+            moots[2].withdraw(moots[2].propose(b"\xb0" * 32, GENESIS, TERMS))
+        moots[0].tasks()
+        pages.clear()
+        assert len(moots[0].tasks()) % 32 == 8
+        assert len(pages) == 1, "the page that is not full"
 
 
 def test_a_member_works_day_by_day_with_an_account_that_cannot_consent(chain: Web3):

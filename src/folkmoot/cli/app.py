@@ -22,7 +22,15 @@ _PANELS: Mapping[str, Sequence[str]] = {
     "Keys": ("members.id_", "members.backup", "members.restore", "members.delegate"),
     "Writing a task": ("rehearsing.check",),
     "Data and tasks": (
-        *("tasks.propose", "tasks.tasks", "tasks.review", "tasks.grant", "tasks.revoke", "privacy.privacy"),
+        *(
+            "tasks.propose",
+            "governing.withdraw",
+            "tasks.tasks",
+            "tasks.review",
+            "tasks.grant",
+            "tasks.revoke",
+            "privacy.privacy",
+        ),
         "datasets.app=data",
     ),
     "Deciding together": (

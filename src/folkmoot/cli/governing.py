@@ -34,14 +34,14 @@ def motions(
     """List what is put to the vote, and how the votes stand."""
     from folkmoot.ledger.documents import motion_document, names_of
     from folkmoot.ledger.motions import sentence
+    from folkmoot.peer import governing
     from folkmoot.peer.home import Home
 
     peer = Home.open(home)
     moot = peer.moot()
     names = {m.index: m.name for m in moot.members()}
     rules, now = moot.assembly.rules(), moot.now()
-    rows = [(m, m.state(now)) for m in moot.assembly.motions()]
-    rows = [(m, state) for m, state in rows if all_ or state in ("open", "passed")]
+    rows = [(m, m.state(now)) for m in (moot.assembly.motions() if all_ else governing.pending(moot))]
     if json:
         told = [{**motion_document(m, names, rules, now), "reasons": _reasons(peer, m)} for m, _ in rows]
         show_json({"rules": rules, "motions": told})
@@ -116,6 +116,17 @@ def enact(motion: MotionWord, home: HomeOption = DEFAULT_HOME, json: JsonOption 
     if not found.done:
         raise LedgerRefused(f"motion {motion} has not passed: see folkmoot motions")
     _tell(moot, found, json)
+
+
+def withdraw(task: TaskWord, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+    """Take back a task that you proposed, while nobody has decided on it. Eight may be proposed at a time."""
+    from folkmoot.peer.home import Home
+
+    Home.open(home).moot().withdraw(task)
+    if json:
+        show_json({"task": task, "withdrawn": True})
+        return
+    print(f"task {task} is taken back")
 
 
 @mover.command("adopt")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from folkmoot.errors import LedgerRefused
 from folkmoot.keccak import keccak
 from folkmoot.ledger.address import checksum_address
+from folkmoot.ledger.chain import Chain
 from folkmoot.ledger.codec import encode
 from folkmoot.ledger.contract import Contract
 from folkmoot.ledger.interface import Interface, answer, hints, text, words
@@ -17,6 +18,7 @@ from folkmoot.ledger.pages import pages
 from folkmoot.ledger.records import JoinFields, Member, called
 from folkmoot.ledger.signer import Keyed
 from folkmoot.ledger.statements import delegation_digest, sign, voucher_digest
+from folkmoot.ledger.transact import Sender
 
 __all__ = ["ASSEMBLY", "Assembly", "Founding", "elders_hash", "join_arguments"]
 
@@ -52,6 +54,12 @@ class Assembly(Contract):
     """One moot's assembly, reached as its ``Moot`` is; ``Moot.assembly`` makes it. Errors are as there."""
 
     interface = ASSEMBLY
+
+    def __init__(self, chain: Chain, address: str, sender: Sender | None) -> None:
+        super().__init__(chain, address, sender)
+        self._unsettled_as_of = self.epoch
+        self._first_unsettled = 1
+        """Id of the first motion that was not settled when they were last read, in that epoch."""
 
     @cached_property
     def about(self) -> Founding:
@@ -100,6 +108,20 @@ class Assembly(Contract):
     def motions(self, first: int = 1) -> tuple[Motion, ...]:
         """All motions from ``first`` on, ascending by id."""
         return tuple(pages(first, lambda start: _motions(self._call("motions", start))))
+
+    def unsettled(self, now: float) -> tuple[Motion, ...]:
+        """The motions of which something may come after ledger time ``now``, ascending by id.
+
+        Those before the first of them are not read again. So it costs the same however many there ever were: a member
+        has at most eight open ones, and none outlasts two windows.
+        """
+        if self._unsettled_as_of != self.epoch:
+            self._unsettled_as_of, self._first_unsettled = self.epoch, 1
+        found = self.motions(self._first_unsettled)
+        live = tuple(motion for motion in found if not motion.settled(now))
+        if found:
+            self._first_unsettled = live[0].id if live else found[-1].id + 1
+        return live
 
     def motion(self, id: int) -> Motion:
         """One motion. Raises ``LedgerRefused`` when there is none of that id."""

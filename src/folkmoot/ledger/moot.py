@@ -30,6 +30,7 @@ from folkmoot.ledger.records import (
     MootRecord,
     RoundView,
     Seated,
+    Standing,
     TaskRecord,
     Terms,
     bitmap_of,
@@ -68,6 +69,8 @@ class Moot(Contract):
         self._renumbered = False
         """Whether contracts see other block numbers than the chain's nodes have; known once ``about`` was read."""
         self._seen: dict[tuple[int, int], int] = {}
+        self._stopped: dict[int, tuple[TaskRecord, ...]] = {}
+        """Pages of tasks that are all stopped, by the id of the first."""
         self._commits: dict[int, tuple[tuple[int, int, int, int], tuple[bytes, ...]]] = {}
         """For each task the attempt and bitmap that its commits were last read for, and these."""
 
@@ -250,8 +253,19 @@ class Moot(Contract):
         return self._made("Described", self._send("describe", card, schema, conditions, records))
 
     def tasks(self) -> tuple[TaskRecord, ...]:
-        """All proposed tasks, ascending by id."""
-        return tuple(pages(1, lambda start: abi.decode_tasks(self._call("tasks", start))))
+        """All proposed tasks, ascending by id.
+
+        A full page of tasks that are all stopped is read once. So whoever proposes tasks and takes them back does not
+        make the others read ever more.
+        """
+        self._forget_what_was_taken_back()
+        return tuple(pages(1, self._task_page))
+
+    def _task_page(self, start: int) -> tuple[TaskRecord, ...]:
+        page = self._stopped.get(start) or abi.decode_tasks(self._call("tasks", start))
+        if len(page) == abi.PAGE and all(record.standing is Standing.STOPPED for record in page):
+            self._stopped[start] = page
+        return page
 
     def task(self, id: int) -> TaskRecord:
         """One task. Raises ``LedgerRefused`` when there is none of that id."""
@@ -272,6 +286,10 @@ class Moot(Contract):
             int(policy.secret),
         )
         return self._made("Proposed", self._send("propose", bundle, genesis, terms))
+
+    def withdraw(self, task: int) -> None:
+        """Take back a task that the signer has proposed and that nobody has decided on."""
+        self._send("withdraw", task)
 
     def grant_of(self, task: int, member: int) -> Grant | None:
         """The dataset that ``member`` lets ``task`` use, and its limits; ``None`` without a live grant."""
@@ -438,6 +456,7 @@ class Moot(Contract):
         self._epoch = self._chain.epoch
         self._seen.clear()
         self._commits.clear()
+        self._stopped.clear()
         self.__dict__.pop("_founding", None)
 
     def _logs(self, event: bytes, task: int, first: int) -> list[Log]:

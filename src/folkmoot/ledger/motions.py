@@ -63,6 +63,10 @@ class Motion:
     window: int = 0
     """Seconds of its window: for as long after ``deadline`` it can be enacted."""
 
+    def settled(self, now: float) -> bool:
+        """Whether nothing can come of it any more at ledger time ``now``: no vote, and nothing enacted."""
+        return self.done or now >= self.deadline + self.window
+
     def state(self, now: float) -> str:
         """``enacted``, ``passed``, ``open``, or ``lapsed``, at ledger time ``now``."""
         if self.done:

@@ -57,6 +57,8 @@ TIDY = 1.0
 REWARD = 0.2
 """Seconds between looks at what is due of tasks' bounties; a remote ledger is asked more seldom."""
 REMOTE_REWARD = 3.0
+MOST_WANTED = 16
+"""Blobs that are fetched for people to read at a time."""
 TEXT_LIMIT = 1 << 20
 """Bytes of the reasons for a motion, or of the account of a moot that moves."""
 ENACT_AGAIN = 300.0
@@ -105,6 +107,8 @@ class Daemon:
         self._wanted: set[Hash] = set()
         """Blobs that are being fetched for people to read."""
         self._fetches: set[asyncio.Task[None]] = set()
+        self._rounds_of: dict[int, int] = {}
+        """How many rounds each stopped task had."""
         self._enact_again: dict[int, float] = {}
         self._passed: dict[int, float] = {}
         """When this peer first saw a motion as passed."""
@@ -268,7 +272,8 @@ class Daemon:
         self._node.allow({m.endpoint: m.addresses for m in welcome if m.index != self._peer.index})
         tasks = await self._peer.ledger(self._moot.tasks)
         for record in tasks:
-            self._consider(record)
+            if record.id in self._sessions or not await self._came_to_nothing(record):
+                self._consider(record)
         if not members[self._peer.index].living:
             removed = "the members have removed this peer from the moot; it does nothing more there"
             self._peer.complain(removed, kind="identity")
@@ -345,10 +350,20 @@ class Daemon:
             session.status.failure = refused.status.failure
         session.spawn(self._start(session))
 
+    async def _came_to_nothing(self, record: TaskRecord) -> bool:
+        """Whether the task was taken back, or stopped before any round of it was final: nothing of it is to be kept."""
+        if record.standing is not Standing.STOPPED:
+            return False
+        if record.id not in self._rounds_of:
+            self._rounds_of[record.id] = (await self._peer.ledger(self._moot.round_view, record.id)).round
+        return self._rounds_of[record.id] == 0
+
     def _want(self, name: Hash, limit: int) -> None:
         """Have what people are to read before they vote or grant: code, reasons. Nothing of it runs."""
         if name in self._wanted or not any(name) or self._peer.store.has(name):
             return
+        if len(self._wanted) >= MOST_WANTED:
+            return  # with the next survey
         self._wanted.add(name)
 
         async def fetch() -> None:

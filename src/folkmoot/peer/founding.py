@@ -131,7 +131,7 @@ def _reached(
 def vote(home: Home, ticket: Ticket | None = None) -> tuple[Ticket, bool]:
     """Vote for the newcomer who holds ``ticket``, or for a new one; the ticket, and whether it admits one now.
 
-    It does once more than half of the members have voted for it.
+    It does once more of the members have voted for it than grave motions take.
     """
     contract = bytes.fromhex(home.config.contract[2:])
     given = ticket or Ticket(home.url(), contract, secrets.token_bytes(32), home.config.chain_id)

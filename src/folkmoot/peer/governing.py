@@ -44,7 +44,7 @@ def enact(moot: Moot, id: int) -> Motion:
 def pending(moot: Moot) -> list[Motion]:
     """The motions on which votes count now, or that have passed and are not done yet."""
     now = moot.now()
-    return [m for m in moot.assembly.motions() if m.state(now) in ("open", "passed")]
+    return [m for m in moot.assembly.unsettled(now) if m.state(now) in ("open", "passed")]
 
 
 def adoption_of(moot: Moot, task: int) -> Motion | None:
