@@ -38,7 +38,7 @@ def test_who_s_data_changes_in_the_middle_of_a_task_takes_no_part_until_it_is_gr
         data["dora"].unlink()
         moot.said("dora", "cannot read")
         data["dora"].write_text("7\n8\n9\n")
-        new, tasks = update_dataset(moot.homes["dora"], 4, 3)
+        new, tasks = update_dataset(moot.homes["dora"], 4, 3, data["dora"])
         assert (new.id, new.records, tasks) == (5, 3, (task,))
         assert moot.client("dora").grant_of(task, 3) is None
         moot.client("dora").grant(task, new.id)
@@ -103,9 +103,9 @@ def test_only_what_has_changed_is_taken_up(alone: LocalMoot, tmp_path: Path) -> 
     (tmp_path / "here.csv").write_text("1\n2\n")
     add_dataset(home, tmp_path / "here.csv", 2, "two patients")
     with pytest.raises(LocalError, match="there is nothing to take up"):
-        update_dataset(home, 1, 2)
+        update_dataset(home, 1, 2, tmp_path / "here.csv")
     (tmp_path / "here.csv").write_text("1\n2\n3\n")
-    update_dataset(home, 1, 3)
+    update_dataset(home, 1, 3, tmp_path / "here.csv")
     assert home.data() == {2: str(tmp_path / "here.csv")}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from folkmoot.ledger.records import TaskRecord
     from folkmoot.peer.home import Home
     from folkmoot.peer.rehearsal import Rehearsal
+    from folkmoot.task.data_schema import DataSchema
 
 __all__ = ["TaskArgument", "grant", "propose", "review", "revoke", "tasks"]
 
@@ -30,6 +32,9 @@ def propose(
         Path | None,
         typer.Option(help="Data of yours to rehearse it on; without it, the sample that the task ships.", exists=True),
     ] = None,
+    no_schema: Annotated[
+        bool, typer.Option("--no-schema", help="Do not pin the columns of that data: any will do at the members.")
+    ] = False,
     no_rehearsal: NoRehearsalOption = False,
     no_sandbox: NoSandboxOption = False,
     home: HomeOption = DEFAULT_HOME,
@@ -37,16 +42,18 @@ def propose(
 ) -> None:
     """Propose a task: its code is pinned by hash on the ledger, its policy binds the contract.
 
-    It is rehearsed first, in the sandbox: two rounds on --data. Then it runs on nobody's data before that member
-    grants it.
+    It is rehearsed first, in the sandbox: two rounds on --data. What that data looks like, names of columns, types and
+    shapes but no value, becomes part of the task, and every member's data is held against it. Then it runs on nobody's
+    data before that member grants it.
     """
     from folkmoot.peer.home import Home
     from folkmoot.peer.offering import propose as put_on_ledger
+    from folkmoot.peer.offering import with_schema
 
     peer = Home.open(home)
     report = _rehearsal(peer, path, data, rehearse=not no_rehearsal, sandbox=not no_sandbox)
     assert report.draft is not None
-    record, task = put_on_ledger(peer, report.draft)
+    record, task = put_on_ledger(peer, report.draft if no_schema else with_schema(report))
     alike, members = task.unscored, max(peer.moot().member_count(), record.start_members)
     promised = promises(task.policy, members, task.buffers)
     if json:
@@ -55,7 +62,7 @@ def propose(
         show_json({**told, "name": task.name, "promises": promised, "unscored": alike, "notes": notes})
         return
     print(f"task {record.id}: {task.name}, {record.rounds} rounds, bundle {record.bundle.hex()}")
-    for sentence in (*([] if no_rehearsal else summary(report)), *promised):
+    for sentence in (*([] if no_rehearsal else summary(report)), *_of_schema(task.schema, no_schema), *promised):
         print(sentence)
     if alike is not None:
         print(f"A bounty would go to all who take part alike: {alike}")
@@ -78,6 +85,17 @@ def _rehearsal(peer: Home, path: Path, data: Path | None, *, rehearse: bool, san
         made = draft(bench)
     skipped(peer, "propose")
     return Rehearsal(draft=made)
+
+
+def _of_schema(schema: DataSchema | None, unwanted: bool) -> Iterator[str]:
+    """What members' data is held against, in a sentence."""
+    if schema is not None:
+        yield f"Every member's data must look like this: {schema.sentence()}"
+    elif not unwanted:
+        yield (
+            "Nothing says what its data looks like, so columns in another order at a member would go unnoticed: propose"
+            " it with --data FILE, or name them in the task (columns=...)"
+        )
 
 
 def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
@@ -179,8 +197,8 @@ def grant(
     rounds in the sandbox, of which nothing leaves this machine. The consent counts as your vote to adopt the task, too,
     where that is still open.
     """
-    from folkmoot.errors import LocalError
     from folkmoot.peer import governing
+    from folkmoot.peer.datasets import check_granted
     from folkmoot.peer.home import Home
     from folkmoot.peer.reviewing import was_reviewed
     from folkmoot.peer.room import check_grant
@@ -188,15 +206,14 @@ def grant(
     peer = Home.open(home)
     moot = peer.moot()
     record = moot.task(task)
-    if dataset not in peer.data():
-        raise LocalError(f"dataset {dataset} is not one that this home knows; see: folkmoot data list")
+    path = check_granted(peer, moot, dataset)
     if not was_reviewed(peer, record.bundle):
         _warn(task, yes)
     check_grant(peer, moot, record)
     if no_rehearsal:
         skipped(peer, f"grant {task} {dataset}")
     else:
-        report = rehearsed(_code(peer, record), [Path(peer.data()[dataset])], home=peer, sandbox=not no_sandbox)
+        report = rehearsed(_code(peer, record), [path], home=peer, sandbox=not no_sandbox)
         report.check()
         print(*summary(report), sep="\n")
     ends = None if until is None else int(until.timestamp())

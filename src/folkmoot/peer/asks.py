@@ -138,6 +138,8 @@ class Loaded(msgspec.Struct, frozen=True, tag="loaded"):
     policy: Policy
     unscored: str | None = None
     """Why contributions to it cannot be told apart for its bounty, where they cannot."""
+    schema: DataSchema | None = None
+    """What it expects of members' data, where it says."""
 
 
 class Prepared(msgspec.Struct, frozen=True, tag="prepared"):

@@ -13,7 +13,16 @@ from folkmoot.peer.cards import description_of, draw_card, held_against, is_card
 from folkmoot.peer.home import Home
 from folkmoot.task.datafile import records_in
 
-__all__ = ["Updated", "add_dataset", "check_granted", "count_records", "relink", "rounded", "update_dataset"]
+__all__ = [
+    "Updated",
+    "add_dataset",
+    "check_granted",
+    "count_records",
+    "place_of",
+    "relink",
+    "rounded",
+    "update_dataset",
+]
 
 
 class Updated(NamedTuple):
@@ -48,15 +57,14 @@ def add_dataset(
     return moot.dataset(id)
 
 
-def update_dataset(home: Home, dataset: int, records: int, path: Path | None = None) -> Updated:
-    """Take up what is at the path of a dataset now, or at another ``path``, as a dataset of its own in its place.
+def update_dataset(home: Home, dataset: int, records: int, path: Path) -> Updated:
+    """Take up what is at ``path`` now as a dataset of its own, in the place of ``dataset``.
 
     Grants of the one before are revoked: they were for other data. What was spent of its privacy counts for the new
     one. Raises ``LocalError`` where nothing has changed.
     """
     moot = home.moot()
     old = _own(moot, dataset)
-    path = _place(home, dataset) if path is None else path
     if is_card_of(home, old, path):
         raise LocalError(f"{path} is what dataset {dataset} describes already: there is nothing to take up")
     card = draw_card(path, records, description_of(home, old), before=old.card.hex())
@@ -78,7 +86,7 @@ def relink(home: Home, dataset: int, path: Path) -> None:
 
 def check_granted(home: Home, moot: Moot, dataset: int) -> Path:
     """Where a dataset lies that is to be granted, if that is still what its card says. Raises ``DataError``."""
-    path = _place(home, dataset)
+    path = place_of(home, dataset)
     held_against(read_card(home, _own(moot, dataset)), dataset, path)
     return path
 
@@ -101,7 +109,8 @@ def _own(moot: Moot, dataset: int) -> Dataset:
     return described
 
 
-def _place(home: Home, dataset: int) -> Path:
+def place_of(home: Home, dataset: int) -> Path:
+    """Where a dataset lies, as far as this home was told. Raises ``DataError``."""
     known = home.data().get(dataset)
     if known is None:
         raise DataError(

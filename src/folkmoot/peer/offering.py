@@ -14,7 +14,10 @@ from folkmoot.peer.home import Home
 from folkmoot.task.policy import Policy
 
 if TYPE_CHECKING:
+    from folkmoot.peer.asks import Loaded, Prepared
+    from folkmoot.peer.rehearsal import Rehearsal
     from folkmoot.peer.workbench import Workbench
+    from folkmoot.task.data_schema import DataSchema
 
 __all__ = [
     "Draft",
@@ -24,7 +27,9 @@ __all__ = [
     "count_records",
     "draft",
     "draft_here",
+    "draft_of",
     "propose",
+    "with_schema",
 ]
 
 
@@ -40,6 +45,8 @@ class Draft(NamedTuple):
     """Why a bounty cannot tell contributions to it apart, where it cannot."""
     buffers: tuple[str, ...] = ()
     """Names of the arrays that training counts or averages, and no step of an optimiser moves."""
+    schema: DataSchema | None = None
+    """What it expects of members' data, where it says."""
 
 
 def propose(home: Home, task: Path | Draft) -> tuple[TaskRecord, Draft]:
@@ -68,9 +75,14 @@ def draft(bench: Workbench) -> Draft:
     from folkmoot.peer.asks import Prepare, Prepared
 
     loaded = bench.load()
-    prepared = bench.ask(Prepare(None), Prepared)
-    buffers = tuple(buffer.name for buffer in prepared.layout.buffers)
-    return Draft(bench.bundle, loaded.name, loaded.policy, bench.store.get(prepared.state), loaded.unscored, buffers)
+    return draft_of(bench, loaded, bench.ask(Prepare(None), Prepared))
+
+
+def draft_of(bench: Workbench, loaded: Loaded, first: Prepared) -> Draft:
+    """The draft of the task of ``bench``, from what its worker says of the code and of the first state."""
+    buffers = tuple(buffer.name for buffer in first.layout.buffers)
+    state = bench.store.get(first.state)
+    return Draft(bench.bundle, loaded.name, loaded.policy, state, loaded.unscored, buffers, loaded.schema)
 
 
 def draft_here(path: Path) -> Draft:
@@ -85,6 +97,22 @@ def draft_here(path: Path) -> Draft:
         first = task.init()
         buffers = tuple(sorted(buffers_of(task, first)))
     return Draft(bundle, task.name, task.policy, state_bytes(first), unscored(task), buffers)
+
+
+def with_schema(report: Rehearsal) -> Draft:
+    """The draft of a rehearsal, with what the data that it was rehearsed on looks like pinned in its bundle.
+
+    A bundle that says so already stays as it is; so does one that was rehearsed without data.
+    """
+    from folkmoot.task import read_bundle
+    from folkmoot.task.data_schema import SCHEMA_FILE, pinned
+
+    draft = report.draft
+    assert draft is not None
+    surveyed = next(iter(report.surveys.values()), None)
+    if surveyed is None or SCHEMA_FILE in read_bundle(draft.bundle):
+        return draft
+    return draft._replace(bundle=pinned(draft.bundle, surveyed.schema), schema=surveyed.schema)
 
 
 def check_deliverable(policy: Policy, members: int) -> None:

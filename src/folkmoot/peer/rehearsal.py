@@ -34,7 +34,7 @@ from folkmoot.peer.asks import (
     Survey,
     Surveyed,
 )
-from folkmoot.peer.offering import Draft
+from folkmoot.peer.offering import Draft, draft_of
 from folkmoot.peer.workbench import COMPUTE_SECONDS, Workbench
 from folkmoot.round.events import Row
 from folkmoot.round.groups import NO_BEACON
@@ -167,8 +167,7 @@ class _Course:
         loaded = self._step("loading the code", self._bench.load)
         policy = loaded.policy
         genesis = self._step("init", lambda: self._bench.ask(self._begin, Prepared))
-        first = self._bench.store.get(genesis.state)
-        report.draft = Draft(self._bench.bundle, loaded.name, policy, first, loaded.unscored)
+        report.draft = draft_of(self._bench, loaded, genesis)
         report.members = min(256, max(policy.min_members, len(self._data)))
         rounds, start = [], genesis
         for number in range(1, ROUNDS + 1 + policy.grouped):

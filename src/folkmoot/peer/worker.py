@@ -128,7 +128,7 @@ class _Worker:
             task = load_task(bundle)
             self._task, self._schema = Watched(task), schema_in(bundle, task)
             settle()
-            return Loaded(self.task.name, self.task.policy, unscored(self.task))
+            return Loaded(self.task.name, self.task.policy, unscored(self.task), self._schema)
         if isinstance(ask, Prepare):
             return self._prepare(ask)
         if isinstance(ask, Survey):

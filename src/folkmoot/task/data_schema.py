@@ -32,6 +32,7 @@ __all__ = [
     "kind_of",
     "part_of",
     "pinned",
+    "read_schema",
     "schema_in",
     "schema_of",
 ]
@@ -82,6 +83,24 @@ class DataSchema(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Whether a table of text must begin with the names of its columns."""
     parts: tuple[Part, ...] = ()
 
+    def sentence(self) -> str:
+        """All of it in a line, for people."""
+        said = (
+            [", ".join(map(_told, self.columns)) + ("" if self.ordered else " (in any order)")] if self.columns else []
+        )
+        return "; ".join(said + [f"{part.place}: {_looks(part)}" for part in self.parts]) or "as it likes"
+
+
+def _told(column: Column) -> str:
+    kind = "|".join(column.categories) or column.type
+    return f"{column.name} ({kind})" if kind else column.name
+
+
+def _looks(part: Part) -> str:
+    if part.columns:
+        return ", ".join(map(_told, part.columns))
+    return f"{part.type} {part.shape}" if part.shape else part.type
+
 
 def declared(task: Task) -> DataSchema | None:
     """What the author of a task says with its ``columns``: names in order; a set of names, whose order does not matter;
@@ -104,8 +123,11 @@ def schema_in(bundle: bytes, task: Task) -> DataSchema | None:
     """What is expected of a task's data: as it is pinned in the bundle, else as the author declares it; ``None`` where
     nobody says. Raises ``TaskError`` where it is malformed."""
     text = read_bundle(bundle).get(SCHEMA_FILE)
-    if text is None:
-        return declared(task)
+    return declared(task) if text is None else read_schema(text)
+
+
+def read_schema(text: bytes) -> DataSchema:
+    """The schema in a ``data-schema.json``. Raises ``TaskError``."""
     try:
         schema = msgspec.json.decode(text, type=DataSchema)
     except msgspec.MsgspecError as error:
