@@ -97,12 +97,17 @@ def follow(
     """Go along to where the moot has moved: join there with your main key, and describe your datasets there."""
     from folkmoot.peer.home import Home
     from folkmoot.peer.migration import follow as go_along
+    from folkmoot.peer.migration import left_behind, move_of
 
-    config = go_along(Home.open(home), ledger)
+    peer = Home.open(home)
+    move = move_of(peer.moot())
+    config = go_along(peer, ledger)
+    behind = left_behind(peer, move)
     if json:
-        show_json({"ledger": config.ledger, "contract": config.contract})
-    else:
-        print(f"{home} belongs to {config.contract} on {config.ledger} now; start its peer again: folkmoot run")
+        show_json({"ledger": config.ledger, "contract": config.contract, "left_behind": behind})
+        return
+    print(*behind, sep="\n", end="\n" if behind else "")
+    print(f"{home} belongs to {config.contract} on {config.ledger} now; start its peer again: folkmoot run")
 
 
 def enact(motion: MotionWord, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:

@@ -1,13 +1,15 @@
 """A moot that moves to another contract or another chain, by vote, and takes its history along.
 
-Who moves for it founds the successor, with an *account* of the old moot: its members and the last model of each task,
-as of a block. The account's hash stands in the successor as its heritage, and in the motion to move. Everyone who votes
-makes the account anew from the ledger, and looks at the successor, before a vote is cast.
+Who moves for it founds the successor, with an *account* of the old moot: its members, the weights of their votes, the
+last model and the open bounties of each task, as of a block. The account's hash stands in the successor as its
+heritage, and in the motion to move. Everyone who votes makes the account anew from the ledger, and looks at the
+successor, before a vote is cast.
 """
 
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -17,6 +19,7 @@ from folkmoot.errors import LocalError
 from folkmoot.ledger import Moot, chronicle
 from folkmoot.ledger.address import checksum_address
 from folkmoot.ledger.assembly import elders_hash
+from folkmoot.ledger.chronicle import Entry
 from folkmoot.ledger.motions import Kind, Motion
 from folkmoot.ledger.statements import address_of
 from folkmoot.peer import governing
@@ -24,7 +27,7 @@ from folkmoot.peer.durable import replace
 from folkmoot.peer.founding import chain_at, fields_of, located
 from folkmoot.peer.home import Config, Home
 
-__all__ = ["Account", "account_of", "check_successor", "follow", "propose_move"]
+__all__ = ["Account", "account_of", "check_successor", "follow", "left_behind", "move_of", "propose_move"]
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,6 +43,10 @@ class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Names, by main account."""
     tasks: tuple[tuple[int, str, int, str], ...]
     """Of each task its id, the hash of its code, its last final round and that round's model (its first state: 0)."""
+    weights: dict[str, int]
+    """Of votes that do not weigh 1, by main account."""
+    bounties: tuple[tuple[int, str, int], ...]
+    """Of each task and token what is set aside and not settled."""
 
     @property
     def blob(self) -> bytes:
@@ -52,6 +59,9 @@ def account_of(moot: Moot, block: int, ledger: str) -> Account:
     names: dict[int, str] = {}
     mains: dict[int, str] = {}
     tasks: dict[int, tuple[int, str, int, str]] = {}
+    moved: dict[int, Entry] = {}
+    weights: dict[int, int] = {}
+    bounties: Counter[tuple[int, str]] = Counter()
     for entry in chronicle.entries(moot):
         if entry.block > block:
             break
@@ -66,6 +76,14 @@ def account_of(moot: Moot, block: int, ledger: str) -> Account:
         elif entry.kind == "Finalised":
             id, bundle, *_ = tasks[entry["task"]]
             tasks[entry["task"]] = (id, bundle, entry["round"], entry["model"].hex())
+        elif entry.kind == "Moved":
+            moved[entry["motion"]] = entry
+        elif entry.kind == "Enacted" and moved[entry["motion"]]["kind"] == Kind.WEIGH:
+            member, weight, _ = moved[entry["motion"]]["words"]
+            weights[member] = weight
+        elif entry.kind in ("Funded", "Reclaimed", "Settled"):
+            sign = 1 if entry.kind == "Funded" else -1
+            bounties[entry["task"], entry["token"]] += sign * entry["amount"]
     return Account(
         chain_id=moot.chain_id,
         contract=moot.address,
@@ -73,7 +91,23 @@ def account_of(moot: Moot, block: int, ledger: str) -> Account:
         ledger=ledger,
         members={account: names[member] for member, account in sorted(mains.items())},
         tasks=tuple(tasks[id] for id in sorted(tasks)),
+        weights={account: weights[m] for m, account in sorted(mains.items()) if weights.get(m, 1) != 1},
+        bounties=tuple((*key, bounties[key]) for key in sorted(bounties) if bounties[key]),
     )
+
+
+def left_behind(home: Home, motion: Motion) -> list[str]:
+    """What of the moot the motion's account names and no contract carries over, a sentence each with what to do."""
+    account = _account(home, motion.words[2].to_bytes(32, "big"))
+    weights = [
+        f"the vote of {account.members[who]} weighed {weight}: folkmoot move weigh {account.members[who]} {weight}"
+        for who, weight in account.weights.items()
+    ]
+    pots = [
+        f"{amount} of {token} stay set aside for task {task} of the old moot: settle or reclaim them there, fund anew"
+        for task, token, amount in account.bounties
+    ]
+    return weights + pots
 
 
 def propose_move(home: Home, ledger: str) -> Motion:
@@ -146,6 +180,14 @@ def check_successor(home: Home, motion: Motion, ledger: str | None = None, *, go
     return account
 
 
+def move_of(moot: Moot) -> Motion:
+    """The motion by which the moot has moved. Raises ``LocalError`` where it has not."""
+    moves = [m for m in moot.assembly.motions() if m.kind is Kind.RETIRE and m.done]
+    if not moves:
+        raise LocalError("the moot has not moved; see folkmoot motions")
+    return moves[-1]
+
+
 def follow(home: Home, ledger: str | None = None) -> Config:
     """Join the moot that this one has moved to, and make ``home`` a peer of that one; its new configuration.
 
@@ -153,15 +195,13 @@ def follow(home: Home, ledger: str | None = None) -> Config:
     contract's address. Datasets are described anew there, by the same cards. Asking again goes on where it stopped.
     """
     moot = home.moot()
-    moves = [m for m in moot.assembly.motions() if m.kind is Kind.RETIRE and m.done]
-    if not moves:
-        raise LocalError("the moot has not moved; see folkmoot motions")
-    account = check_successor(home, moves[-1], ledger, gone=True)
+    move = move_of(moot)
+    account = check_successor(home, move, ledger, gone=True)
     where = located(ledger or account.ledger)
     me = moot.me()
     if me is None or me.main != home.identity.account.address:
         raise LocalError("following the moot takes the member's main key; delegate again afterwards")
-    address = checksum_address(moves[-1].words[1].to_bytes(20, "big"))
+    address = checksum_address(move.words[1].to_bytes(20, "big"))
     successor = Moot(chain_at(where), address, home.identity.account)
     there = successor.me()
     if there is None:
