@@ -815,6 +815,20 @@ DEFENCES = [
     ),
     # ---- the code of others (where bubblewrap is) ------------------------------------------------------------------
     Defence(
+        "commands run the code of tasks in a sandbox, too",
+        PEER + "workbench.py",
+        'self.sandboxed = choice.kind != "none"',
+        "self.sandboxed = False",
+        ("peer/test_commands_in_the_sandbox.py::test_verify_runs_the_code_of_tasks_where_it_sees_nothing",),
+    ),
+    Defence(
+        "two processes have to make the same bytes of a task that is proposed",
+        PEER + "rehearsal.py",
+        "if first.advance().model != first.model:",
+        "if False:",
+        ("peer/test_rehearsal.py::test_what_comes_out_otherwise_in_each_process_is_refused",),
+    ),
+    Defence(
         "a sandbox has no network",
         PEER + "sandbox.py",
         '_NAMESPACES = ("--unshare-all", ',

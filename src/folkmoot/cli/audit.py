@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from folkmoot.cli.history import BlobsOption, ContractOption, LedgerOption, sources_of
+from folkmoot.cli.rehearsing import NoSandboxOption
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption
 
 if TYPE_CHECKING:
@@ -29,18 +30,19 @@ def audit(
     ledger: LedgerOption = None,
     blobs: BlobsOption = None,
     contract: ContractOption = None,
+    no_sandbox: NoSandboxOption = False,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Report who trained on what under which consent, when and to which effect, and what was refused and why.
 
     Each line names the ledger entry that proves it. Rounds are replayed from the blobs, which runs every task's public
-    code in this process, as folkmoot verify does; with --ledger and without --blobs nothing is replayed, and no effects
+    code in the sandbox, as folkmoot verify does; with --ledger and without --blobs nothing is replayed, and no effects
     are told. docs/compliance.md says which duties it answers.
     """
     if check is not None:
-        _check(check, ledger, blobs, contract, home)
+        _check(check, ledger, blobs, contract, home, sandbox=not no_sandbox)
         return
-    report = _report(task, ledger, blobs, contract, home)
+    report = _report(task, ledger, blobs, contract, home, sandbox=not no_sandbox)
     if html is None and json is None:
         _summary(report)
     if json is not None:
@@ -53,11 +55,19 @@ def audit(
         _write(html, page(report).encode())
 
 
-def _report(task: int | None, ledger: str | None, blobs: list[Path] | None, contract: str | None, home: Path) -> Report:
+def _report(
+    task: int | None,
+    ledger: str | None,
+    blobs: list[Path] | None,
+    contract: str | None,
+    home: Path,
+    *,
+    sandbox: bool,
+) -> Report:
     from folkmoot.peer.audit import audit as make
     from folkmoot.peer.verify import replay
 
-    with sources_of(home, ledger, contract, blobs) as sources:
+    with sources_of(home, ledger, contract, blobs, sandbox=sandbox) as sources:
         replayed = replay(sources) if sources.stores else None
         return make(sources, task, replayed=replayed, own=_own(ledger, home))
 
@@ -70,13 +80,15 @@ def _own(ledger: str | None, home: Path) -> dict[str, Any] | None:
     return own_record(Home.open(home)) if ledger is None else None
 
 
-def _check(file: Path, ledger: str | None, blobs: list[Path] | None, contract: str | None, home: Path) -> None:
+def _check(
+    file: Path, ledger: str | None, blobs: list[Path] | None, contract: str | None, home: Path, *, sandbox: bool
+) -> None:
     from folkmoot.peer.audit import check as compare
     from folkmoot.peer.audit import read_report
     from folkmoot.peer.verify import replay
 
     report = read_report(file)
-    with sources_of(home, ledger, contract, blobs, report["as_of"]["block"]) as sources:
+    with sources_of(home, ledger, contract, blobs, report["as_of"]["block"], sandbox=sandbox) as sources:
         replayed = replay(sources) if sources.stores and report.get("replay") is not None else None
         notes = compare(report, sources, replayed=replayed)
     for note in notes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from folkmoot.cli.rehearsing import NoSandboxOption
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, short, show_json, show_table
 
 if TYPE_CHECKING:
@@ -47,7 +48,13 @@ ContractOption = Annotated[
 
 @contextmanager
 def sources_of(
-    home: Path, ledger: str | None, contract: str | None, blobs: Sequence[Path] | None, upto: int | None = None
+    home: Path,
+    ledger: str | None,
+    contract: str | None,
+    blobs: Sequence[Path] | None,
+    upto: int | None = None,
+    *,
+    sandbox: bool = True,
 ) -> Iterator[Sources]:
     """Ledger and blobs as named, and where they are not, those of the peer in ``home``."""
     from folkmoot.peer.home import Home
@@ -58,7 +65,9 @@ def sources_of(
         ledger, contract = own.ledger(), contract or own.config.contract
         blobs = blobs or [own.blobs]
     assert ledger is not None
-    with opened(ledger if "://" in ledger else Path(ledger), contract, blobs or (), upto) as sources:
+    with opened(
+        ledger if "://" in ledger else Path(ledger), contract, blobs or (), upto, home=own, sandbox=sandbox
+    ) as sources:
         yield sources
 
 
@@ -224,22 +233,23 @@ def verify(
     compare: Annotated[
         str | None, typer.Option(help="URL of another node, whose history has to be the same.", metavar="URL")
     ] = None,
+    no_sandbox: NoSandboxOption = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Replay the whole history from ledger and blobs, trusting nobody; exit 1 at the first thing that does not hold.
 
-    Runs every task's public code (its updates) again, in this process: read it first (folkmoot review). With --export,
-    checks an exported model: with --ledger its rounds and grants too, with --blobs its metrics as well.
+    Runs every task's public code (its updates) again, in the sandbox. With --export, checks an exported model: with
+    --ledger its rounds and grants too, with --blobs its metrics as well.
     """
     if export is not None:
-        _verify_export(export, ledger, blobs, contract, json)
+        _verify_export(export, ledger, blobs, contract, json, sandbox=not no_sandbox)
         return
     from folkmoot.peer.home import Home
     from folkmoot.peer.sources import compare as hold_against
     from folkmoot.peer.verify import replay
 
-    with sources_of(home, ledger, contract, blobs or [Home.open(home).blobs]) as sources:
+    with sources_of(home, ledger, contract, blobs or [Home.open(home).blobs], sandbox=not no_sandbox) as sources:
         report = replay(sources)
         same = None if compare is None else hold_against(sources, compare)
     if json:
@@ -279,7 +289,7 @@ def _verified(report: VerifyReport) -> dict[str, Any]:
 
 
 def _verify_export(
-    folder: Path, ledger: str | None, blobs: list[Path] | None, contract: str | None, json: bool
+    folder: Path, ledger: str | None, blobs: list[Path] | None, contract: str | None, json: bool, *, sandbox: bool
 ) -> None:
     from folkmoot.peer.inspection import inspect
     from folkmoot.peer.verify import replay
@@ -287,7 +297,7 @@ def _verify_export(
     if ledger is None:
         report = inspect(folder)
     else:
-        with sources_of(DEFAULT_HOME, ledger, contract, blobs) as sources:
+        with sources_of(DEFAULT_HOME, ledger, contract, blobs, sandbox=sandbox) as sources:
             report = inspect(folder, sources, replay(sources) if blobs else None)
     found = report.lineage
     if json:
@@ -335,6 +345,7 @@ def export(
 def unlearn(
     member: Annotated[str, typer.Argument(help="Name or number of the member; see folkmoot members.")],
     task: TaskArgument,
+    no_sandbox: NoSandboxOption = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
@@ -349,7 +360,7 @@ def unlearn(
 
     peer = Home.open(home)
     who = member_named(peer.moot().members(), member).name
-    record, pin = propose_without(peer, task, who)
+    record, pin = propose_without(peer, task, who, sandbox=not no_sandbox)
     if json:
         start = {"task": pin.task, "round": pin.round, "model": pin.model}
         names = {m.index: m.name for m in peer.moot().members()}

@@ -13,10 +13,9 @@ from folkmoot.errors import IntegrityError
 from folkmoot.ledger.chronicle import Entry
 from folkmoot.ledger.purse import Settled
 from folkmoot.ledger.records import Final, quorum
+from folkmoot.peer.asks import Loaded
 from folkmoot.peer.season import scores_of, weights
 from folkmoot.peer.sources import Sources
-from folkmoot.reward.effects import unscored
-from folkmoot.task import Task, load_task
 
 __all__ = ["check_settlements"]
 
@@ -24,8 +23,8 @@ __all__ = ["check_settlements"]
 def check_settlements(sources: Sources) -> int:
     """Make every split anew from the scores that were shown and the rounds' records; how many there were.
 
-    Runs the public code of each task that has one. Raises ``IntegrityError`` naming the first settlement or claim that
-    does not hold, ``LocalError`` where a task's code is missing.
+    Loads the public code of each task that has one, in a worker. Raises ``IntegrityError`` naming the first settlement
+    or claim that does not hold, ``LocalError`` where a task's code is missing.
     """
     book = _Book(sources)
     for entry in sources.history:
@@ -63,7 +62,7 @@ class _Book:
         self._pots: dict[tuple[int, str], _Pot] = defaultdict(_Pot)
         self._seasons: dict[tuple[int, int], _Season] = defaultdict(_Season)
         self._owed: dict[tuple[str, int], int] = defaultdict(int)
-        self._code: dict[int, tuple[Task, dict[int, Final]]] = {}
+        self._code: dict[int, tuple[Loaded, dict[int, Final]]] = {}
 
     def take(self, entry: Entry) -> None:
         """Follow one entry."""
@@ -142,7 +141,7 @@ class _Book:
     def _check_split(self, entry: Entry, where: str) -> None:
         task, finals = self._task(entry["task"])
         season, first, last = self._seasons[entry["task"], entry["last"]], entry["first"], entry["last"]
-        scored = unscored(task) is None
+        scored = task.unscored is None
         if scored and (not season.until or entry.time < self._end(entry["task"], season)):
             raise IntegrityError(f"{where}: it was split before the scores could be shown")
         scores = scores_of(task.policy, finals, season.told if scored else {}, last)
@@ -152,12 +151,11 @@ class _Book:
                 name = self._sources.register.name(member)
                 raise IntegrityError(f"{where}: the part of {name} is not what scores and rounds say")
 
-    def _task(self, id: int) -> tuple[Task, dict[int, Final]]:
-        """The code and the final rounds of a task."""
+    def _task(self, id: int) -> tuple[Loaded, dict[int, Final]]:
+        """What a task's code says of itself, and its final rounds."""
         if id not in self._code:
-            bundle = self._sources.get(self._sources.moot.task(id).bundle, f"the code of task {id}")
-            finals = {final.round: final for final in self._sources.moot.finals(id)}
-            self._code[id] = load_task(bundle), finals
+            loaded = self._sources.loaded(self._sources.moot.task(id).bundle, f"the code of task {id}")
+            self._code[id] = loaded, {final.round: final for final in self._sources.moot.finals(id)}
         return self._code[id]
 
     def _claim(self, entry: Entry) -> None:

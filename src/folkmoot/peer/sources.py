@@ -6,9 +6,10 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from folkmoot.digest import Hash
 from folkmoot.errors import ChainError, IntegrityError, LocalError, StoreError
@@ -17,6 +18,11 @@ from folkmoot.ledger.abi import MOOT
 from folkmoot.ledger.chronicle import Entry, entries
 from folkmoot.peer.register import Register
 from folkmoot.store import Store
+
+if TYPE_CHECKING:
+    from folkmoot.peer.asks import Loaded
+    from folkmoot.peer.home import Home
+    from folkmoot.peer.workbench import Workbench
 
 __all__ = ["Sources", "compare", "opened"]
 
@@ -31,6 +37,31 @@ class Sources:
     """How many blocks were replayed from the first transaction on; ``None`` where a node was asked instead."""
     upto: int | None = None
     """The last block that is looked at; ``None``: the newest."""
+    home: Home | None = None
+    """The peer whose limits hold for the code of tasks."""
+    sandbox: bool = True
+    """Whether that code runs in a sandbox, unless the peer's configuration or the environment says otherwise."""
+    sandboxed: bool = True
+    """Whether all of it did so far."""
+    _loaded: dict[Hash, Loaded] = field(default_factory=dict)
+
+    @contextmanager
+    def workbench(self, bundle: Hash, what: str) -> Iterator[Workbench]:
+        """A worker with the code of a task loaded; ``what`` is as for ``get``."""
+        from folkmoot.peer.workbench import Workbench
+
+        code, record = self.get(bundle, what), self.sandboxed
+        with Workbench(code, self.home, self.stores, sandbox=self.sandbox, record=record) as bench:
+            self.sandboxed = self.sandboxed and bench.sandboxed
+            self._loaded[bundle] = bench.load()
+            yield bench
+
+    def loaded(self, bundle: Hash, what: str) -> Loaded:
+        """What the code of a task says of itself. A worker is started for it, once."""
+        if bundle not in self._loaded:
+            with self.workbench(bundle, what):
+                pass
+        return self._loaded[bundle]
 
     @cached_property
     def history(self) -> list[Entry]:
@@ -84,7 +115,13 @@ def _granting(entry: Entry, begun: int) -> bytes:
 
 @contextmanager
 def opened(
-    ledger: Path | str, contract: str | None, blobs: Sequence[Path] = (), upto: int | None = None
+    ledger: Path | str,
+    contract: str | None,
+    blobs: Sequence[Path] = (),
+    upto: int | None = None,
+    *,
+    home: Home | None = None,
+    sandbox: bool = True,
 ) -> Iterator[Sources]:
     """Ledger and blobs, opened for reading. An embedded chain's file is replayed from its first transaction, every byte
     of it accounted for, and looked at in a copy.
@@ -97,7 +134,7 @@ def opened(
     with _chain(ledger) as (chain, blocks):
         moot = Moot(chain, contract or _first_contract(chain, ledger))
         moot.check_code()
-        yield Sources(moot, stores, blocks, upto)
+        yield Sources(moot, stores, blocks, upto, home, sandbox)
 
 
 def compare(sources: Sources, url: str) -> int:

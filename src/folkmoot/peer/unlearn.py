@@ -89,13 +89,13 @@ def _rounds(course: list[Stretch]) -> Iterator[Final]:
         yield from stretch.finals
 
 
-def propose_without(home: Home, task: int, member: str) -> tuple[TaskRecord, Pin]:
+def propose_without(home: Home, task: int, member: str, *, sandbox: bool = True) -> tuple[TaskRecord, Pin]:
     """Propose that ``task`` is trained again without a member, from the last model before its first contribution.
 
     ``member`` is its name or number. Puts the proposal to the vote. Raises ``LocalError`` where the member has nothing
-    in the model, or too few are left without it. Runs the task's code in this process, to learn its policy.
+    in the model, or too few are left without it. Loads the task's code in a worker, to learn its policy.
     """
-    from folkmoot.task.load import load_task
+    from folkmoot.peer.workbench import Workbench
 
     moot = home.moot()
     record = moot.task(task)
@@ -104,11 +104,13 @@ def propose_without(home: Home, task: int, member: str) -> tuple[TaskRecord, Pin
     index = member_named(moot.members(), member).index
     excluded = (before.excluded if before else 0) | 1 << index
     course = course_of(moot, record, before)
-    grouped = load_task(bundle_of(home, record)).policy.grouped
+    with Workbench(bundle_of(home, record), home, sandbox=sandbox) as bench:
+        grouped = bench.load().policy.grouped
     start, round = _start(course, excluded, grouped)
     pin = _pin(moot, start, round, course[-1].record, files, excluded)
     bundle = pinned_bundle(files, pin)
-    continued = load_task(bundle)
+    with Workbench(bundle, home, sandbox=sandbox, record=False) as bench:
+        continued = bench.load()
     check_deliverable(continued.policy, (moot.living() & ~excluded).bit_count())
     store = home.store()
     id = moot.propose(store.put(bundle, durable=True), pin.state, continued.policy)

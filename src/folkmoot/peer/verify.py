@@ -16,15 +16,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from folkmoot.digest import Hash, blob_hash
+from folkmoot.digest import Hash
 from folkmoot.errors import IntegrityError, TaskError
 from folkmoot.ledger import statements
 from folkmoot.ledger.records import Final, Member, TaskRecord, members_of, quorum
 from folkmoot.peer import unlearn
+from folkmoot.peer.asks import Advance, Advanced, Prepare, Prepared
 from folkmoot.peer.facts import Accounts, LedgerFacts, check_expulsion
 from folkmoot.peer.identity import check_binding
 from folkmoot.peer.settlements import check_settlements
 from folkmoot.peer.sources import Sources, opened
+from folkmoot.peer.workbench import Workbench
 from folkmoot.round import fixed
 from folkmoot.round.commitment import (
     commit_hash,
@@ -40,8 +42,8 @@ from folkmoot.round.groups import NO_BEACON, released, sign
 from folkmoot.round.layout import Layout, check_side
 from folkmoot.round.masking import Place, context_of
 from folkmoot.round.plan import Plan, make_plan
-from folkmoot.round.reduce import layout_of, next_state, sum_row
-from folkmoot.task import State, Task, load_task, read_state, state_bytes
+from folkmoot.round.reduce import sum_row
+from folkmoot.task import Policy, read_state
 
 __all__ = ["VerifyReport", "replay", "verify"]
 
@@ -81,13 +83,15 @@ def verify(
     blobs: Sequence[Path],
     *,
     progress: Callable[[int, int], None] | None = None,
+    sandbox: bool = True,
 ) -> VerifyReport:
     """Replay everything; ``ledger`` is an embedded chain's file or a node's URL, ``blobs`` peers' store folders.
 
     Neither is changed. ``contract`` may be left out where the file holds one moot. ``progress`` is told task and round.
+    The code of tasks runs in a ``sandbox``, a worker for each task; where none can be made that is a ``LocalError``.
     Raises ``IntegrityError`` naming the first thing that does not hold, ``LocalError`` where something is missing.
     """
-    with opened(ledger, contract, blobs) as sources:
+    with opened(ledger, contract, blobs, sandbox=sandbox) as sources:
         return replay(sources, progress=progress)
 
 
@@ -116,6 +120,8 @@ def replay(sources: Sources, *, progress: Callable[[int, int], None] | None = No
             report.tasks += 1
         task.check_expulsions()
     report.settlements = check_settlements(sources)
+    if not sources.sandboxed:
+        report.notes.append("the code of the tasks ran without a sandbox")
     return report
 
 
@@ -134,9 +140,8 @@ def _named(where: str) -> Iterator[None]:
 class _Round:
     """One final round, and what its commits opened to."""
 
-    task: Task
-    state: State
-    """What it starts from."""
+    bench: Workbench
+    policy: Policy
     final: Final
     reveals: dict[int, Reveal]
     seeds: dict[int, dict[int, bytes]]
@@ -149,7 +154,7 @@ class _Round:
         """The plan of its attempt."""
         final, members = self.final, members_of(self.final.members)
         dealt = members_of(final.dealt)
-        return make_plan(members, final.parent, final.attempt, self.task.policy, dealt=dealt, beacon=self.beacon)
+        return make_plan(members, final.parent, final.attempt, self.policy, dealt=dealt, beacon=self.beacon)
 
 
 class _TaskReplay:
@@ -169,42 +174,51 @@ class _TaskReplay:
         self._without = 0
 
     def run(self, finals: Sequence[Final], progress: Callable[[int, int], None] | None) -> None:
-        bundle = self._get(self._record.bundle, f"the code of task {self._record.id}")
-        task = load_task(bundle)
-        state, name = self._start(task, bundle), self._record.genesis
-        beacon = NO_BEACON
+        what = f"the code of task {self._record.id}"
+        with self._sources.workbench(self._record.bundle, what) as bench:
+            policy = self._sources.loaded(self._record.bundle, what).policy
+            self._start(bench)
+            self._report.models[self._record.id] = self._rounds(bench, policy, finals, progress)
+
+    def _rounds(
+        self,
+        bench: Workbench,
+        policy: Policy,
+        finals: Sequence[Final],
+        progress: Callable[[int, int], None] | None,
+    ) -> Hash:
+        """Replay the rounds one after another; the last model."""
+        name, beacon = self._record.genesis, NO_BEACON
         for number, final in enumerate(finals, start=1):
             where = f"task {self._record.id}, round {number}"
             if final.round != number or final.parent != name:
                 raise IntegrityError(f"{where}: it does not follow from the round before")
             self._check_signatures(final, where)
             self._check_counted(final, where)
-            reveals, seeds = self._open_commits(task, final, where)
-            round = _Round(task, state, final, reveals, seeds, beacon, where)
+            reveals, seeds = self._open_commits(policy, final, where)
+            round = _Round(bench, policy, final, reveals, seeds, beacon, where)
             key = Key(final.task, final.round, final.attempt)
             self._plans[key] = Place(self._domain.chain_id, self._domain.contract, key, final.parent), round.plan
-            state, name = self._replay(round)
+            name = self._replay(round)
             beacon = final.inputs
             self._report.rounds += 1
             if progress:
                 progress(self._record.id, number)
-        self._report.models[self._record.id] = name
+        return name
 
-    def _start(self, task: Task, bundle: bytes) -> State:
-        """The state that the task starts from: what its code makes, or the model of the task that it continues."""
+    def _start(self, bench: Workbench) -> None:
+        """Check the state that the task starts from: what its code makes, or a model of the task that it continues."""
         number = self._record.id
         try:
-            pin = unlearn.check_start(self._moot, self._record, bundle)
+            pin = unlearn.check_start(self._moot, self._record, bench.bundle)
         except TaskError as error:
             raise IntegrityError(f"task {number}: {error}") from None
         if pin is not None:
             self._without = pin.excluded
             self._report.without[number] = tuple(self._members[m].name for m in pin.without if m in self._members)
-            return read_state(self._get(pin.state, f"the model that task {number} starts from"))
-        state = task.init()
-        if blob_hash(state_bytes(state)) != self._record.genesis:
+            read_state(self._get(pin.state, f"the model that task {number} starts from"))
+        elif bench.ask(Prepare(None), Prepared).state != self._record.genesis:
             raise IntegrityError(f"task {number}: its code makes another first state than the ledger says")
-        return state
 
     def _check_counted(self, final: Final, where: str) -> None:
         for member in members_of(final.survivors & self._without):
@@ -237,11 +251,11 @@ class _TaskReplay:
                 raise IntegrityError(f"{where}: the signature of {self._members[member].name} does not hold")
 
     def _open_commits(
-        self, task: Task, final: Final, where: str
+        self, policy: Policy, final: Final, where: str
     ) -> tuple[dict[int, Reveal], dict[int, dict[int, bytes]]]:
         record = self._get(final.inputs, f"{where}: the record of its inputs")
         with _named(where):
-            reveals, seeds = decode_masked_inputs(record) if task.policy.secret else (decode_inputs(record), {})
+            reveals, seeds = decode_masked_inputs(record) if policy.secret else (decode_inputs(record), {})
         survivors = members_of(final.survivors)
         if tuple(reveals) != survivors:
             raise IntegrityError(f"{where}: the record of its inputs names other members than the survivors")
@@ -255,9 +269,12 @@ class _TaskReplay:
                 )
         return reveals, seeds
 
-    def _replay(self, round: _Round) -> tuple[State, Hash]:
-        task, final, where, plan = round.task, round.final, round.where, round.plan
-        layout = layout_of(task, round.state)
+    def _replay(self, round: _Round) -> Hash:
+        """The model that a round leads to. Contributions are summed here; what the task's code makes of the sums, its
+        worker says."""
+        bench, final, where, plan = round.bench, round.final, round.where, round.plan
+        with _named(where):
+            layout = bench.ask(Prepare(final.parent), Prepared).layout
         record = self._get(final.aggregate, f"{where}: the record of its aggregate")
         with _named(where):
             recorded = decode_hashes(record)
@@ -270,26 +287,27 @@ class _TaskReplay:
         rows = plan.rows(final.survivors)
         if len(rows) < plan.needed(len(rows)):
             raise IntegrityError(f"{where}: {len(rows)} sums were opened, and its rule needs {plan.needed(len(rows))}")
-        if len(plan.groups) == 1 and final.survivors.bit_count() < task.policy.min_members:
+        if len(plan.groups) == 1 and final.survivors.bit_count() < round.policy.min_members:
             raise IntegrityError(f"{where}: its sum is over fewer members than its policy allows")
         masks = self._masks(round, rows) if plan.secret else [()] * len(rows)
-        sums, sizes = [], [len(row) for row in rows]
+        sizes = [len(row) for row in rows]
         for shard, name in enumerate(recorded):
             with _named(where):
                 total = self._sum(shard, layout, round, masks, name)
-            if blob_hash(fixed.encode_sum(total, shard, layout, plan.shards, sizes)) != name:
+            if bench.store.put(fixed.encode_sum(total, shard, layout, plan.shards, sizes)) != name:
                 raise IntegrityError(f"{where}: the contributions do not add up to its aggregate (shard {shard})")
-            sums.append(total)
+        ask = Advance(final.parent, tuple(recorded), tuple(sizes), plan.lost(len(rows)), round.beacon)
         with _named(where):
-            new, metrics = next_state(task, round.state, layout, sums, sizes, round.beacon, plan.lost(len(rows)))
-        data = state_bytes(new)
-        if blob_hash(data) != final.model:
+            advanced = bench.ask(ask, Advanced)
+        if advanced.model != final.model:
             raise IntegrityError(f"{where}: its aggregate does not lead to its model")
+        for name in (final.parent, *recorded):
+            bench.forget(name)
         measured = self._report.metrics.setdefault(final.task, [])
-        measured += [(final.round - 1, name, value) for name, value in sorted(metrics.items())]
+        measured += [(final.round - 1, name, value) for name, value in sorted(advanced.metrics.items())]
         if self._find(final.model) is not None:
             read_state(self._get(final.model, f"{where}: its model"))
-        return new, final.model
+        return final.model
 
     def _masks(self, round: _Round, rows: Sequence[Sequence[int]]) -> list[_Masks]:
         """For each row the masks that its released seeds make, each seed checked against its maker's envelope."""

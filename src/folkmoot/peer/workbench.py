@@ -39,16 +39,23 @@ class Workbench:
     """
 
     def __init__(
-        self, bundle: bytes, home: Home | None = None, sources: Sequence[Store] = (), *, sandbox: bool = True
+        self,
+        bundle: bytes,
+        home: Home | None = None,
+        sources: Sequence[Store] = (),
+        *,
+        sandbox: bool = True,
+        record: bool = True,
     ) -> None:
-        """Without ``sandbox`` the worker runs as the user does, whatever is configured."""
+        """Without ``sandbox`` the worker runs as the user does, whatever is configured. ``record``: put it on the
+        peer's record where there is none."""
         config = None if home is None else home.config
         memory = WORKER_MEMORY if config is None else config.worker_memory
         choice = choose(config) if sandbox else Choice("none", "--no-sandbox")
         self.bundle = bundle
         self.sandboxed = choice.kind != "none"
         """Whether the worker runs in a sandbox."""
-        if home is not None and not self.sandboxed:
+        if home is not None and record and not self.sandboxed:
             record_override(home, "sandbox", choice.by)
         self._folder = tempfile.TemporaryDirectory(prefix="folkmoot-bench-")
         self.folder = Path(self._folder.name)
@@ -84,6 +91,10 @@ class Workbench:
         """As ``Workplace.ask``."""
         return self._runner.run(self._work.ask(question, answer, timeout))
 
+    def forget(self, name: Hash) -> None:
+        """Remove a blob that was made here, if it is not needed any more."""
+        self.store.forget(name)
+
     def printed(self) -> str:
         """The last lines that the worker printed, on one line."""
         lines = self._log.read_text(errors="replace").strip().splitlines() if self._log.exists() else []
@@ -105,6 +116,10 @@ class _Shelves(Store):
                 if source.has(name):
                     return source.path(name)
         return own
+
+    def forget(self, name: Hash) -> None:
+        """Remove a blob, if it lies here; what the others have stays."""
+        super().path(name).unlink(missing_ok=True)
 
     def get(self, name: Hash) -> bytes:
         """As ``Store.get``, and what went bad among the others' blobs stays where it is."""
