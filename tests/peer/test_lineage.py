@@ -250,14 +250,14 @@ def test_the_model_is_what_others_load_and_its_optimiser_is_beside_it(exported: 
     from safetensors.numpy import load_file
 
     assert set(load_file(exported / "model.safetensors")) == {"bias", "weights", "standard/mean", "standard/scale"}
-    assert all(name.startswith("server/") for name in load_file(exported / "server.safetensors"))
+    assert any(name.startswith("server/") for name in load_file(exported / "state.safetensors"))
 
 
 def test_the_envelope_is_one_that_the_tools_of_others_check(exported: Path) -> None:
     line = json.loads((exported / "lineage.intoto.jsonl").read_bytes())
     told = json.loads(base64.b64decode(line["payload"]))
     assert told["_type"] == "https://in-toto.io/Statement/v1"
-    assert {subject["name"] for subject in told["subject"]} == {"README.md", "model.safetensors", "server.safetensors"}
+    assert {subject["name"] for subject in told["subject"]} == {"README.md", "model.safetensors", "state.safetensors"}
     public = told["predicate"]["signer"]["endpoint"]
     key = SSlibKey(line["signatures"][0]["keyid"], "ed25519", "ed25519", {"public": public})
     assert len(Envelope.from_dict(copies.deepcopy(line)).verify([key], 1)) == 1
@@ -286,7 +286,7 @@ def test_the_card_has_front_matter_and_shows_no_markup_of_others(exported: Path)
     ("file", "said"),
     [
         ("model.safetensors", "the model was altered"),
-        ("server.safetensors", "the server optimiser's part of the model was altered"),
+        ("state.safetensors", "the state that the model is of was altered"),
         ("README.md", "the model card was altered"),
     ],
 )
@@ -318,7 +318,7 @@ def signed_anew(copy: Path, made: handmade.HandMade, change: Callable[[Any], Non
     payload, _ = open_envelope(file.read_bytes())
     predicate = json.loads(payload)["predicate"]
     change(predicate)
-    names = ("README.md", "model.safetensors", "server.safetensors")
+    names = ("README.md", "model.safetensors", "state.safetensors")
     files = {name: (copy / name).read_bytes() for name in names}
     file.write_bytes(seal(statement(files, PREDICATE, predicate), made.homes[member].identity.endpoint_secret))
 

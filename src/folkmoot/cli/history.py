@@ -325,7 +325,10 @@ def export(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Write the model of a final round: as a safetensors file, or with its card and its signed lineage as a folder."""
+    """Write the model of a final round: as a safetensors file, or with its card and its signed lineage as a folder.
+
+    The file is as the model's framework loads it, strictly: the task's code writes it, in the sandbox.
+    """
     from folkmoot.peer.export import export as write
     from folkmoot.peer.export import export_folder
     from folkmoot.peer.home import Home

@@ -116,6 +116,10 @@ class SklearnTask(SupervisedTask):
             probability = np.eye(self.classes)[np.asarray(fitted.predict(x), dtype=np.int64)]
         return probability[:, 1] if self.classes == 2 else probability
 
+    def model(self, state: State) -> Any:
+        """A fitted copy of the estimator that predicts with all that ``state`` has learnt."""
+        return self._at(state, self.seed)
+
     def _at(self, state: State, seed: int) -> Any:
         """The estimator with the state's coefficients and no other memory."""
         fitted = self._blank(seed)

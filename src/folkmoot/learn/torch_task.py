@@ -21,6 +21,7 @@ from folkmoot.task.data_schema import Columns
 
 try:
     import torch
+    from safetensors import torch as safetensors_torch
     from torch import Tensor, nn
 except ModuleNotFoundError as _error:
     raise TaskError("TorchTask needs PyTorch. Install it with: pip install 'folkmoot[torch]'") from _error
@@ -157,6 +158,20 @@ class TorchTask(SupervisedTask):
                 "The model's output is complex; say with predict= what real number the metrics are to take."
             )
         return np.asarray(predictions.double().numpy())
+
+    def model(self, state: State) -> nn.Module:
+        """A new module with all of ``state``, the rest as the task's ``model`` made it; in evaluation mode."""
+        fresh = self._fresh()
+        fresh.write(state.arrays)
+        return fresh.module.eval()
+
+    def export(self, state: State) -> bytes:
+        """The model's ``state_dict`` as a safetensors file, which `load_state_dict` takes strictly: every name, frozen
+        and tied tensors too, each of its own type."""
+        held = {n: t for n, t in self.model(state).state_dict().items() if isinstance(t, Tensor)}
+        # Tied tensors share memory, which safetensors refuses: a copy each.
+        copies = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in held.items()}
+        return safetensors_torch.save(copies, metadata={"format": "pt"})
 
     @property
     def _training(self) -> Training:

@@ -23,6 +23,8 @@ __all__ = [
     "Ask",
     "Contribute",
     "Delivery",
+    "Export",
+    "Exported",
     "Failure",
     "Load",
     "Loaded",
@@ -122,6 +124,12 @@ class Appraise(msgspec.Struct, frozen=True, tag="appraise"):
     """As of ``Contribute``."""
 
 
+class Export(msgspec.Struct, frozen=True, tag="export"):
+    """Write the model of ``state`` as its framework loads it."""
+
+    state: Hash
+
+
 class Delivery(msgspec.Struct, frozen=True, tag="delivery"):
     """A blob that was made for the answer to come: ``size`` bytes, which follow this in the pipe as they are."""
 
@@ -194,6 +202,12 @@ class Appraised(msgspec.Struct, frozen=True, tag="appraised"):
     effects: tuple[int, ...]
 
 
+class Exported(msgspec.Struct, frozen=True, tag="exported"):
+    """The model's file is delivered."""
+
+    file: Hash
+
+
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
     """The request failed; the worker is ready for the next."""
 
@@ -207,8 +221,8 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
 OfData = Survey | Contribute | Account | Appraise
 """Questions about a dataset, whose ``path`` they name."""
-Ask = Load | Prepare | Survey | Contribute | SumUp | Advance | Account | Appraise
-Answer = Loaded | Prepared | Surveyed | Made | Summed | Advanced | Accounted | Appraised | Failure
+Ask = Load | Prepare | Survey | Contribute | SumUp | Advance | Account | Appraise | Export
+Answer = Loaded | Prepared | Surveyed | Made | Summed | Advanced | Accounted | Appraised | Exported | Failure
 
 
 def blobs_of(question: Ask) -> Iterator[Hash]:
@@ -237,13 +251,15 @@ def most_made(question: Ask) -> int:
         return question.shards
     if isinstance(question, SumUp):
         return len(question.blobs)
-    return {Prepare: 1, Advance: 2}.get(type(question), 0)
+    return {Prepare: 1, Advance: 2, Export: 1}.get(type(question), 0)
 
 
 def named_in(question: Ask, answer: Answer) -> Iterable[Hash]:
     """The blobs that an answer says are there."""
     if isinstance(answer, Prepared):
         return (answer.state,)
+    if isinstance(answer, Exported):
+        return (answer.file,)
     if isinstance(answer, Made):
         return answer.shards
     if isinstance(answer, Advanced):

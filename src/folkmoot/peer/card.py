@@ -69,7 +69,7 @@ def _what(lineage: Lineage, name: str, arrays: Mapping[str, tuple[int, ...]]) ->
             "## What it is",
             "",
             f"The model after round {lineage.round} of task {lineage.task}, {_text(name)}, of the moot"
-            f" “{_text(lineage.moot)}”: {size} parameters, float64, trained together by {members}, with no server in"
+            f" “{_text(lineage.moot)}”: {size} values, trained together by {members}, with no server in"
             " the middle. Each kept its own data.",
             "",
             *_table(("array", "shape"), ((f"`{_code(key)}`", list(shape)) for key, shape in sorted(arrays.items()))),

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from folkmoot.errors import LocalError
 from folkmoot.ledger.records import Final, TaskRecord
+from folkmoot.peer.asks import Export, Exported, Loaded
 from folkmoot.peer.attestation import seal, statement
 from folkmoot.peer.card import Measure, model_card
 from folkmoot.peer.durable import replace
 from folkmoot.peer.home import Home
 from folkmoot.peer.lineage import Lineage, Spent, lineage, no_model, spending
+from folkmoot.peer.offering import bundle_of
 from folkmoot.peer.sources import Sources
+from folkmoot.peer.workbench import Workbench
+from folkmoot.task import read_state
+from folkmoot.task.exports import arrays_in, check_same, with_metadata
 from folkmoot.task.policy import Policy
 
-__all__ = [
-    "CARD",
-    "MODEL",
-    "PREDICATE",
-    "SERVER",
-    "STATEMENT",
-    "Predicate",
-    "Signer",
-    "export",
-    "export_folder",
-    "model_bytes",
-]
+__all__ = ["CARD", "MODEL", "PREDICATE", "STATE", "STATEMENT", "Predicate", "Signer", "export", "export_folder"]
 
-MODEL, SERVER, CARD, STATEMENT = "model.safetensors", "server.safetensors", "README.md", "lineage.intoto.jsonl"
-PREDICATE = "urn:folkmoot:lineage:1"
-_OWN = "server/"
-"""How arrays begin that the server optimiser remembers."""
+MODEL, STATE, CARD, STATEMENT = "model.safetensors", "state.safetensors", "README.md", "lineage.intoto.jsonl"
+"""The model as its framework loads it; the state, as its hash is on the ledger; the card; and what is signed."""
+PREDICATE = "urn:folkmoot:lineage:2"
 
 
 class Signer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,10 +45,6 @@ class Predicate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What is said of an exported model."""
 
     lineage: Lineage
-    round: int
-    """How many rounds the state itself counts. With ``exponents`` and the files' arrays it makes the state whose hash
-    is on the ledger."""
-    exponents: dict[str, int]
     policy: Policy
     spent: tuple[Spent, ...]
     metrics: tuple[tuple[int, str, float | None], ...]
@@ -68,24 +54,20 @@ class Predicate(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def export(home: Home, task: int, path: Path, round: int | None = None) -> Final:
     """Write the model of a final round, the last unless told, to a safetensors file; the round's record.
 
-    The file holds the parameters, float64, without what the server optimiser remembers. Raises ``LocalError``
-    when the round is not final, or its model not in this peer's store.
+    The file is as the model's framework loads it: the task's code writes it, in a sandbox as a running peer has it.
+    Raises ``LocalError`` when the round is not final, or its model or the task's code not in this peer's store.
     """
     moot = home.moot()
-    moot.task(task)
+    record = moot.task(task)
     finals = moot.finals(task)
     wanted = [final for final in finals if round in (None, final.round)]
     if not wanted:
         raise no_model(task, round, [final.round for final in finals])
     final = wanted[-1]
     about = {"folkmoot": f"task {task}, round {final.round}, model {final.model.hex()}"}
-    _write(path, model_bytes(_state(home, final.model, final.round)[0], about))
+    _check_here(home, final.model, final.round)
+    _write(path, with_metadata(_written(home, record, final.model)[1], about))
     return final
-
-
-def model_bytes(arrays: Mapping[str, NDArray[np.float64]], about: Mapping[str, str]) -> bytes:
-    """A state's parameters as a safetensors file, ``about`` in its metadata."""
-    return _packed(_split(arrays)[0], about)
 
 
 def export_folder(home: Home, task: int, folder: Path, round: int | None = None, licence: str = "unknown") -> Lineage:
@@ -100,26 +82,23 @@ def export_folder(home: Home, task: int, folder: Path, round: int | None = None,
         raise LocalError(f"{home.config.name} is not a member of this moot; only a member's word is worth anything")
     sources = Sources(moot, [home.store()])
     found = lineage(sources, task, round)
-    arrays, counted, exponents = _state(home, bytes.fromhex(found.model), found.round)
-    model, server = _split(arrays)
-    name, policy = asyncio.run(_described(home, moot.task(task)))
+    name_on_ledger = bytes.fromhex(found.model)
+    _check_here(home, name_on_ledger, found.round)
+    loaded, model = _written(home, moot.task(task), name_on_ledger)
+    state, policy = home.store().get(name_on_ledger), loaded.policy
     measures = _measures(home, task, found.round)
     spent = spending(sources.history, found.course, policy)
-    files = {MODEL: _packed(model, {"format": "np"})}
-    if server:
-        files[SERVER] = _packed(server, {"format": "np"})
-    shapes = {key: array.shape for key, array in model.items()}
-    files[CARD] = model_card(found, name, policy, shapes, measures, spent, licence).encode()
+    shapes = {name: tuple(told["shape"]) for name, told in arrays_in(model).items()}
+    card = model_card(found, loaded.name, policy, shapes, measures, spent, licence)
+    files = {MODEL: model, STATE: state, CARD: card.encode()}
     signer = Signer(
         me.index, me.name, me.address, identity.endpoint.hex(), identity.exchange.hex(), identity.binding().hex()
     )
     metrics = tuple((at, key, value if math.isfinite(value) else None) for at, key, value in measures)
-    told = Predicate(found, counted, exponents, policy, spent, metrics, signer)
+    told = Predicate(found, policy, spent, metrics, signer)
     envelope = seal(statement(files, PREDICATE, msgspec.to_builtins(told)), identity.endpoint_secret)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not server:
-            (folder / SERVER).unlink(missing_ok=True)
     except OSError as error:
         raise LocalError(f"cannot write to {folder}: {error.strerror}") from None
     for file, content in {**files, STATEMENT: envelope}.items():
@@ -127,46 +106,22 @@ def export_folder(home: Home, task: int, folder: Path, round: int | None = None,
     return found
 
 
-def _state(home: Home, model: bytes, round: int) -> tuple[Mapping[str, NDArray[np.float64]], int, dict[str, int]]:
-    from folkmoot.task import read_state
-
-    store = home.store()
-    if not store.has(model):
+def _check_here(home: Home, model: bytes, round: int) -> None:
+    if not home.store().has(model):
         raise LocalError(
             f"the model of round {round} is not in {home.blobs}; run the peer (folkmoot run) and it fetches "
             "the last one, or export another round with --round"
         )
-    state = read_state(store.get(model))
-    return state.arrays, state.round, dict(state.exponents)
 
 
-def _split(
-    arrays: Mapping[str, NDArray[np.float64]],
-) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]]]:
-    """The parameters, and what the server optimiser remembers."""
-    model = {name: array for name, array in arrays.items() if not name.startswith(_OWN)}
-    return model, {name: array for name, array in arrays.items() if name.startswith(_OWN)}
-
-
-def _packed(arrays: Mapping[str, NDArray[np.float64]], about: Mapping[str, str]) -> bytes:
-    from safetensors.numpy import save
-
-    return save(dict(arrays), metadata=dict(about))
-
-
-async def _described(home: Home, record: TaskRecord) -> tuple[str, Policy]:
-    """Name and policy of a task, from its code, which runs as in a running peer."""
-    from folkmoot.peer.sandbox import Sandbox, choose
-    from folkmoot.peer.workplace import Workplace
-
-    memory = home.config.worker_memory
-    sandbox = None if choose(home.config).kind == "none" else Sandbox(home.path, memory)
-    place = Workplace(home.store(), record.bundle, home.path / "worker.log", memory, sandbox)
-    try:
-        loaded = await place.load()
-    finally:
-        await place.close()
-    return loaded.name, loaded.policy
+def _written(home: Home, record: TaskRecord, model: bytes) -> tuple[Loaded, bytes]:
+    """The task, and the file of a model of it, from the task's code."""
+    store = home.store()
+    with Workbench(bundle_of(home, record), home, [store]) as bench:
+        loaded = bench.load()
+        file = bench.store.get(bench.ask(Export(model), Exported).file)
+        check_same(file, read_state(store.get(model)))
+        return loaded, file
 
 
 def _measures(home: Home, task: int, upto: int) -> Sequence[Measure]:

@@ -11,19 +11,20 @@ from typing import Any
 import msgspec
 
 from folkmoot.digest import blob_hash
-from folkmoot.errors import IntegrityError, LocalError, ProtocolError, TaskError
+from folkmoot.errors import IntegrityError, LocalError, ProtocolError
 from folkmoot.ledger.records import Member
 from folkmoot.peer.attestation import LIMIT, check_signature, open_envelope, read_statement, sha256
-from folkmoot.peer.export import CARD, MODEL, PREDICATE, SERVER, STATEMENT, Predicate
+from folkmoot.peer.export import CARD, MODEL, PREDICATE, STATE, STATEMENT, Predicate
 from folkmoot.peer.identity import check_binding
 from folkmoot.peer.lineage import Lineage, Share, Step, lineage, spending, trace
 from folkmoot.peer.sources import Sources
 from folkmoot.peer.verify import VerifyReport
-from folkmoot.task import State, state_bytes
+from folkmoot.task import read_state
+from folkmoot.task.exports import check_same
 
 __all__ = ["ExportReport", "inspect"]
 
-_WHAT = {MODEL: "the model", SERVER: "the server optimiser's part of the model", CARD: "the model card"}
+_WHAT = {MODEL: "the model", STATE: "the state that the model is of", CARD: "the model card"}
 
 
 @dataclass
@@ -44,9 +45,11 @@ def inspect(folder: Path, sources: Sources | None = None, replayed: VerifyReport
     """
     told, files = _opened(folder)
     said = told.lineage
-    _check_model(told, files)
+    own = _check_model(told, files)
     _check_course(said)
     report = ExportReport(said, told.signer.name, sources is not None)
+    if own:
+        report.notes.append(f"{', '.join(own)}: not in both model and state; of these the exporter's word stands alone")
     if sources is None:
         report.notes.append(
             f"whose key {told.signer.endpoint[:12]} is, and whether those rounds took place, only the ledger tells"
@@ -85,8 +88,8 @@ def _opened(folder: Path) -> tuple[Predicate, dict[str, bytes]]:
         raise IntegrityError(f"{where}: {error}") from None
     files = {}
     named = {subject.name: subject.digest.get("sha256") for subject in statement.subject}
-    if not {MODEL, CARD} <= set(named) <= set(_WHAT):
-        raise IntegrityError(f"{where}: it is about other files than a model and its card")
+    if set(named) != set(_WHAT):
+        raise IntegrityError(f"{where}: it is about other files than a model, its state and its card")
     for name, digest in named.items():
         files[name] = _read(folder / name)
         if sha256(files[name]) != digest:
@@ -110,19 +113,17 @@ def _signing(told: Predicate) -> Member:
     return Member(told.signer.member, told.signer.account, told.signer.name, *keys, ())
 
 
-def _check_model(told: Predicate, files: Mapping[str, bytes]) -> None:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
-
-    try:
-        arrays = {key: value for name in (MODEL, SERVER) if name in files for key, value in load(files[name]).items()}
-        hashed = blob_hash(state_bytes(State(arrays, told.round, told.exponents))).hex()
-    except (SafetensorError, ProtocolError, TaskError, ValueError) as error:
-        raise IntegrityError(f"the model was altered: {MODEL} cannot be read: {error}") from None
+def _check_model(told: Predicate, files: Mapping[str, bytes]) -> tuple[str, ...]:
+    """Check the state against the lineage, and the model against the state; the arrays that only one of them has."""
+    hashed = blob_hash(files[STATE]).hex()
     if hashed != told.lineage.model:
         raise IntegrityError(
-            f"the model was altered: its hash is {hashed}, and its lineage ends in {told.lineage.model}"
+            f"the model was altered: the hash of {STATE} is {hashed}, and its lineage ends in {told.lineage.model}"
         )
+    try:
+        return check_same(files[MODEL], read_state(files[STATE]))
+    except (IntegrityError, ProtocolError) as error:
+        raise IntegrityError(f"the model was altered: {MODEL}: {error}") from None
 
 
 def _check_course(said: Lineage) -> None:

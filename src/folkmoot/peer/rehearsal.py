@@ -26,6 +26,8 @@ from folkmoot.peer.asks import (
     Advance,
     Advanced,
     Contribute,
+    Export,
+    Exported,
     Made,
     Prepare,
     Prepared,
@@ -208,10 +210,7 @@ class _Course:
                 self.report.notes.append(note)
 
     def _export(self, model: Hash) -> None:
-        from folkmoot.peer.export import model_bytes
-        from folkmoot.task import read_state
-
-        model_bytes(read_state(self._bench.store.get(model)).arrays, {"folkmoot": "rehearsal"})
+        self._bench.ask(Export(model), Exported)
 
     def _again(self, genesis: Hash, first: _Round) -> None:
         """In a process of its own, as at every other member: the same first state, and the same second."""

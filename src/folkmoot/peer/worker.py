@@ -35,6 +35,8 @@ from folkmoot.peer.asks import (
     Ask,
     Contribute,
     Delivery,
+    Export,
+    Exported,
     Failure,
     Load,
     Loaded,
@@ -68,6 +70,7 @@ from folkmoot.task import (
 from folkmoot.task.data_check import check_data, check_file
 from folkmoot.task.data_schema import DataSchema, declared, schema_in, schema_of
 from folkmoot.task.examples import count_examples
+from folkmoot.task.exports import model_file
 
 __all__ = ["main"]
 
@@ -136,6 +139,8 @@ class _Worker:
             return Surveyed(count_examples(data), schema_of(data, ask.path, declared(self.task)))
         if isinstance(ask, Contribute):
             return self._contribute(ask)
+        if isinstance(ask, Export):
+            return Exported(self._store.put(model_file(self.task, self._state(ask.state)[0])))
         if isinstance(ask, SumUp):
             return self._sum(ask)
         if isinstance(ask, Account):
