@@ -233,6 +233,9 @@ def verify(
     compare: Annotated[
         str | None, typer.Option(help="URL of another node, whose history has to be the same.", metavar="URL")
     ] = None,
+    former: Annotated[
+        str | None, typer.Option(help="Ledger of the moot that this one continues: replayed, too.", metavar="LEDGER")
+    ] = None,
     no_sandbox: NoSandboxOption = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
@@ -252,6 +255,7 @@ def verify(
     with sources_of(home, ledger, contract, blobs or [Home.open(home).blobs], sandbox=not no_sandbox) as sources:
         report = replay(sources)
         same = None if compare is None else hold_against(sources, compare)
+        report.notes += _before(sources, former)
     if json:
         show_json(_verified(report))
         return
@@ -262,6 +266,29 @@ def verify(
     if same is not None:
         print(f"{same} entries of the ledger are the same at {compare}")
     print(f"verified: {report.rounds} rounds replayed, every hash holds")
+
+
+def _before(sources: Sources, former: str | None) -> list[str]:
+    """What is known of the moot that this one continues, if it does; with its ledger, ``former``, that is replayed."""
+    from folkmoot.errors import LocalError
+    from folkmoot.peer import forebear
+    from folkmoot.peer.sources import opened
+    from folkmoot.peer.verify import replay
+
+    if former is None:
+        try:
+            account, found = forebear.former_account(sources), forebear.taken_over(sources)
+        except LocalError as missing:
+            return [f"not covered: {missing}"]
+        return [] if account is None else [*found, "not covered: the moot before this one; give its ledger: --former"]
+    account = forebear.former_account(sources)
+    contract = None if account is None else account.contract
+    blobs = [store.root for store in sources.stores]
+    where = former if "://" in former else Path(former)
+    with opened(where, contract, blobs, home=sources.home, sandbox=sources.sandbox) as before:
+        found = list(forebear.check_former(sources, before))
+        report = replay(before)
+    return [*found, f"{report.rounds} rounds of the moot before this one replayed, which moved here"]
 
 
 def _verified(report: VerifyReport) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from typing import Any
 
 import msgspec
 
@@ -27,7 +26,7 @@ from folkmoot.peer.durable import replace
 from folkmoot.peer.founding import chain_at, fields_of, located
 from folkmoot.peer.home import Config, Home
 
-__all__ = ["Account", "account_of", "check_successor", "follow", "left_behind", "move_of", "propose_move"]
+__all__ = ["Account", "account_in", "account_of", "check_successor", "follow", "left_behind", "move_of", "propose_move"]
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -252,7 +251,11 @@ def _account(home: Home, name: Hash) -> Account:
         raise LocalError(
             f"the account of the moot, blob {name.hex()[:12]}, is not here yet; a running peer fetches it: folkmoot run"
         )
-    data: Any = store.get(name)
+    return account_in(store.get(name), name)
+
+
+def account_in(data: bytes, name: Hash) -> Account:
+    """The account of a moot in a blob of this name. Raises ``LocalError`` where it is none."""
     try:
         found = msgspec.json.decode(data, type=Account)
     except msgspec.MsgspecError as error:
