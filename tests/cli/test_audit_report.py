@@ -1,10 +1,14 @@
 """The auditor's verbs: a report that leads to the ledger line by line, and a changed word of it is found."""
 
 import json
+import re
+import subprocess
 from collections.abc import Callable
 from contextlib import closing
+from html import escape, unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import handmade
@@ -13,6 +17,7 @@ from command_line import Folkmoot
 
 from folkmoot.cli.audit_page import page
 from folkmoot.ledger.chronicle import entries
+from folkmoot.ledger.records import iso
 from folkmoot.peer.audit import audit, canonical, read_report, references
 from folkmoot.peer.duties import DUTIES
 from folkmoot.peer.journal import Journal
@@ -20,6 +25,8 @@ from folkmoot.peer.ownbook import own_record
 from folkmoot.peer.sources import opened
 from folkmoot.peer.verify import replay
 from folkmoot.task import Policy
+
+BROWSER = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := which(name))), None)
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +62,9 @@ def test_it_says_who_trained_on_what_under_which_consent_and_when(
     history = {(e.block, e.log_index): e for e in entries(made.moot())}
     for use in report["uses"]:
         grant, commit, final = (history[use[key]["block"], use[key]["log"]] for key in ("grant", "commit", "final"))
-        assert (grant.kind, grant["member"], grant["dataset"]) == ("Granted", use["member"], use["dataset"])
+        assert (grant.kind, grant["member"] + 1, grant["dataset"]) == ("Granted", use["member"], use["dataset"])
         assert (commit.kind, final.kind, final["round"]) == ("Committed", "Finalised", use["round"])
-        assert use["time"] == commit.time
+        assert use["time"] == iso(commit.time)
 
 
 def test_it_says_with_which_effect(report: dict[str, Any]) -> None:
@@ -74,8 +81,8 @@ def test_it_says_what_was_refused_and_why(report: dict[str, Any]) -> None:
     assert lapsed == ("the grant of dora, dataset 4, ended", "its time or its last round had passed")
     assert revoked == ("the grant of carl, dataset 3, ended", "its member withdrew it")
     assert expelled[0] == "dora was expelled"
-    votes = {(vote["member"], vote["aye"]) for vote in report["decisions"][1]["votes"]}
-    assert votes == {(2, True), (0, False)}
+    votes = {(vote["name"], vote["aye"]) for vote in report["decisions"][1]["votes"]}
+    assert votes == {("carl", True), ("anna", False)}
 
 
 def test_every_line_leads_to_an_entry_of_the_ledger(made: handmade.HandMade, report: dict[str, Any]) -> None:
@@ -173,7 +180,7 @@ def test_a_true_report_holds_and_stays_true_as_the_ledger_grows(
     without = folkmoot(*words)
     assert "without --blobs they are not compared" in without.out
     assert without.code == 0
-    for text in ("?", "{}", '{"format": "folkmoot-audit-1"}'):
+    for text in ("?", "{}", '{"format": "folkmoot-audit-2"}'):
         (tmp_path / "none.json").write_text(text)
         assert "is no audit report" in folkmoot("audit", "--check", tmp_path / "none.json").err
 
@@ -214,6 +221,48 @@ def test_the_page_is_one_file_that_people_and_their_readers_can_read(report: dic
     assert "&lt;i&gt;moot&lt;/i&gt;" in text
 
 
+def test_the_page_answers_first_what_is_asked_first(report: dict[str, Any]) -> None:
+    text = page(report)
+    sections = re.findall(r'<section id="(\w+)">', text)
+    assert sections[:3] == ["summary", "tasks", "members"]
+    assert sections[-1] == "duties"
+    told = unescape(re.sub(r"<[^>]*>", " ", text[text.index('id="summary"') : text.index('id="tasks"')]))
+    assert "Task 1: adopted, 3 of 3 rounds are final" in told
+    assert "anna (3 rounds), bert (3 rounds), carl (2 rounds), dora (1 round)" in told
+    assert report["tasks"][0]["rounds"][-1]["model"][:12] in told
+    assert f"loss {report['effects'][-1]['value']:.6g}, of the model after round" in told
+    assert "dora was expelled (a quorum checked the evidence" in told
+
+
+def test_hashes_are_short_and_whole_when_pointed_at(report: dict[str, Any]) -> None:
+    text = page(report)
+    model = report["tasks"][0]["rounds"][0]["model"]
+    assert f'<code title="{model}">{model[:12]}</code>' in text
+    shown = re.sub(r"<[^>]*>", " ", text[: text.index('id="refusals"')])
+    assert set(re.findall(r"[0-9a-f]{64}", shown)) == {report["digest"]}
+
+
+@pytest.mark.skipif(BROWSER is None, reason="no browser (chromium, google-chrome) to measure the page in")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_the_page_fits_the_width_of_a_phone(report: dict[str, Any], tmp_path: Path, width: int) -> None:
+    # a frame as wide as the phone, for a browser's own window does not get that narrow
+    frame = f'<iframe id="f" width="{width}" height="800" style="border:0" srcdoc="{escape(page(report))}"></iframe>'
+    ask = "f.onload = () => document.title = f.contentDocument.documentElement.scrollWidth"
+    (tmp_path / "frame.html").write_text(f"<!doctype html>{frame}<script>{ask}</script>")
+    assert BROWSER is not None
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+    flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'user'}"]
+    ran = subprocess.run(
+        [BROWSER, *flags, "--virtual-time-budget=5000", "--dump-dom", f"file://{tmp_path / 'frame.html'}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    measured = re.search(r"<title>(\d+)</title>", ran.stdout)
+    assert measured is not None, ran.stderr[-500:]
+    assert 0 < int(measured[1]) <= width
+
+
 # ---- the verbs -------------------------------------------------------------------------------------------------------
 
 
@@ -243,9 +292,8 @@ def test_a_peers_own_folder_adds_what_it_refused_and_did_without(made: handmade.
     with closing(Journal(home.journal)) as journal:
         journal.override("sandbox", "config.json")
     own = own_record(home)
-    assert own["refused"] == [
-        {"event": "refused a message", "why": "not <held>", "times": 2, "first": 1.0, "last": 3.0}
-    ]
+    times = {"first": "1970-01-01T00:00:01Z", "last": "1970-01-01T00:00:03Z"}
+    assert own["refused"] == [{"event": "refused a message", "why": "not <held>", "times": 2, **times}]
     assert [(o["what"], o["how"]) for o in own["overrides"]] == [("sandbox", "config.json")]
     with opened(made.ledger, None) as sources:
         text = page(audit(sources, own=own))

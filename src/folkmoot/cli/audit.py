@@ -97,9 +97,20 @@ def _check(
 
 
 def _summary(report: Report) -> None:
+    from folkmoot.peer.overview import overview
+
     print(f"{report['moot']['name']}, as of block {report['as_of']['block']}, digest {report['digest']}")
-    for section in ("members", "datasets", "tasks", "consents", "uses", "refusals", "decisions", "rewards"):
-        print(f"{len(report[section]):>6} {section}")
+    for task in overview(report):
+        who = ", ".join(f"{name} {rounds}" for name, rounds in task["trained_by"].items()) or "nobody yet"
+        print(f"task {task['task']}: {task['standing']}, {task['round']} of {task['rounds']} rounds are final")
+        print(f"  trained by, in rounds: {who}")
+        if task["model"]:
+            print(f"  from {task['first']} to {task['last']}, model {task['model'][:12]}")
+        if task["quality"]:
+            values = ", ".join(f"{name} {value:.4g}" for name, value in task["quality"].items() if value is not None)
+            print(f"  after round {task['measured_after']}: {values}")
+        for refusal in task["refused"]:
+            print(f"  refused: {refusal['what']} ({refusal['why']})")
     replay = report["replay"]
     print("nothing was replayed" if replay is None else f"{replay['rounds']} rounds were replayed, every hash holds")
     print("Next: folkmoot audit --html FILE --json FILE")

@@ -2,65 +2,80 @@
 
 from __future__ import annotations
 
-import time
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
+
+from folkmoot.peer.overview import overview
 
 __all__ = ["page"]
 
 _STYLE = """
 body { font: 1rem/1.5 system-ui, sans-serif; color: #1a1a1a; background: #fff; max-width: 75rem; margin: 2rem auto;
-  padding: 0 1rem; }
+  padding: 0 1rem; overflow-wrap: anywhere; }
 h1, h2 { line-height: 1.2; } h2 { margin-top: 2.5rem; }
 a { color: #0b4f8a; } a:focus { outline: 3px solid #0b4f8a; }
-.scroll { overflow-x: auto; }
+nav a { margin-right: 1rem; white-space: nowrap; display: inline-block; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
 caption { text-align: left; font-weight: 600; padding: .5rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid #bbb; }
 thead th { background: #eee; }
-code { font-size: .85em; overflow-wrap: anywhere; }
-dt { font-weight: 600; } dd { margin: 0 0 .5rem 0; }
-@media print { body { max-width: none; } a { color: inherit; } }
+code { font-size: .85em; } code[title] { cursor: help; border-bottom: 1px dotted #888; }
+.task { border-left: 4px solid #0b4f8a; padding-left: 1rem; margin: 1.5rem 0; }
+dl { display: grid; grid-template-columns: minmax(6rem, max-content) 1fr; gap: .25rem 1rem; }
+dt { font-weight: 600; } dd { margin: 0; }
+@media (max-width: 45rem) {
+  dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; }
+  table, tbody, tr, td, caption { display: block; } thead { position: absolute; clip-path: inset(50%); width: 1px; }
+  tr { border-bottom: 2px solid #888; padding: .4rem 0; } td { border: 0; padding: .1rem 0; }
+  td::before { content: attr(data-label) ": "; font-weight: 600; } td:empty { display: none; }
+}
+@media print { body { max-width: none; } a { color: inherit; } nav { display: none; } }
 """
 _WORDS = {"yes": "Yes", "partly": "In part", "no": "No"}
+_SHORT = 12
+_HASH = re.compile(r"\b(0x)?[0-9a-f]{64}\b")
 
 
 def page(report: Mapping[str, Any]) -> str:
-    """The page; ``report`` as ``peer.audit.audit`` makes it."""
+    """The page; ``report`` as ``peer.audit.audit`` makes it. What an auditor asks first stands first, the law last."""
     moot, as_of = report["moot"], report["as_of"]
     scope = "all tasks" if report["task"] is None else f"task {report['task']}"
-    title = f"Audit of {moot['name']}, {scope}"
-    sections = [
-        _section("duties", "Duties, and where their answers stand", *_duties(report)),
-        _section("members", "Members", *_members(report)),
-        _section("datasets", "Datasets", *_datasets(report)),
-        _section("consents", "Consent", *_consents(report)),
-        _section("uses", "Uses: who trained on what, under which consent, when", *_uses(report)),
-        _section("tasks", "Tasks and their rounds", *_tasks(report)),
-        _section("effects", "Effects", *_effects(report)),
-        _section("rewards", "Rewards", *_rewards(report)),
-        _section("refusals", "Refusals: what did not come about, or ended, and why", *_refusals(report)),
-        _section("decisions", "Decisions", *_decisions(report)),
-        _section("home", "From this peer's own folder", *_home(report)),
-    ]
-    facts = {
-        "Moot": moot["name"],
-        "Chain and contract": f"{moot['chain_id']}, {moot['contract']}",
-        "As of": f"block {as_of['block']}, {_moment(as_of['time'])}",
-        "About": scope,
-        "Replayed": _replayed(report["replay"]),
-        "Digest of the JSON (SHA-256)": report["digest"],
+    title = f"Audit of the moot “{moot['name']}”, {scope}"
+    sections = {
+        "summary": ("Summary", _summary(report)),
+        "tasks": ("Tasks and their rounds", _tasks(report)),
+        "members": ("Members", _members(report)),
+        "refusals": ("Refusals: what did not come about, or ended, and why", _refusals(report)),
+        "effects": ("Effects", _effects(report)),
+        "datasets": ("Datasets", _datasets(report)),
+        "consents": ("Consent", _consents(report)),
+        "uses": ("Uses: who trained on what, under which consent, when", _uses(report)),
+        "decisions": ("Decisions", _decisions(report)),
+        "rewards": ("Rewards", _rewards(report)),
+        "home": ("From this peer's own folder", _home(report)),
+        "duties": ("Duties, and where their answers stand", _duties(report)),
     }
-    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(str(value))}</dd>" for name, value in facts.items())
+    facts = {
+        "As of": f"block {as_of['block']}, {_moment(as_of['time'])}",
+        "Chain and contract": _Raw(f"{escape(str(moot['chain_id']))}, {_hash(moot['contract'])}"),
+        "Replayed": _replayed(report["replay"]),
+        "Digest of the JSON (SHA-256)": _Raw(f"<code>{escape(report['digest'])}</code>"),
+    }
+    links = "".join(
+        f'<a href="#{id}">{escape(heading.partition(":")[0])}</a> ' for id, (heading, _) in sections.items()
+    )
+    body = "".join(_section(id, heading, *parts) for id, (heading, parts) in sections.items())
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<header>\n"
-        f"<h1>{escape(title)}</h1>\n<dl>{listed}</dl>\n"
-        "<p>Each line names the entry of the ledger that proves it: block, transaction, and number of the event in the"
-        " block. <code>folkmoot audit --check</code> makes the report again from the ledger and compares.</p>\n"
-        f"</header>\n<main>\n{''.join(sections)}</main>\n</body>\n</html>\n"
+        f"<h1>{escape(title)}</h1>\n{_list(facts)}\n<nav>{links}</nav>\n</header>\n<main>\n{body}</main>\n<footer>\n"
+        "<p>Each line names the entry of the ledger that proves it: block, number of the event in the block,"
+        " transaction. Hashes are short here: whole ones show when pointed at, and are in the JSON."
+        " <code>folkmoot audit --check</code> makes the report again from the ledger and compares.</p>\n"
+        "</footer>\n</body>\n</html>\n"
     )
 
 
@@ -72,42 +87,99 @@ def _section(id: str, heading: str, *parts: str) -> str:
     return f'<section id="{id}">\n<h2>{escape(heading)}</h2>\n{"".join(parts)}</section>\n'
 
 
+def _list(facts: Mapping[str, object]) -> str:
+    return f"<dl>{''.join(f'<dt>{escape(name)}</dt><dd>{_cell(value)}</dd>' for name, value in facts.items())}</dl>"
+
+
 def _table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     head = "".join(f'<th scope="col">{escape(column)}</th>' for column in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{_cell(cell)}</td>' for cell in row)}</tr>\n" for row in rows)
+    body = "".join(f"<tr>{_cells(columns, row)}</tr>\n" for row in rows)
     if not body:
         return f"<p>{escape(caption)}: none.</p>\n"
     return (
-        f'<div class="scroll"><table>\n<caption>{escape(caption)}</caption>\n'
-        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n"
+        f"<table>\n<caption>{escape(caption)}</caption>\n"
+        f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n"
     )
+
+
+def _cells(columns: Sequence[str], row: Sequence[object]) -> str:
+    """Cells that know their column: on a narrow screen each stands on a line of its own."""
+    pairs = zip(columns, row, strict=True)
+    return "".join(f'<td data-label="{escape(column)}">{_cell(cell)}</td>' for column, cell in pairs)
 
 
 def _cell(value: object) -> str:
     if isinstance(value, _Raw):
         return value
-    return "" if value is None else escape(f"{value:.6g}" if isinstance(value, float) else str(value))
+    if value is None:
+        return ""
+    return _HASH.sub(lambda found: _hash(found[0]), escape(f"{value:.6g}" if isinstance(value, float) else str(value)))
 
 
 def _entry(where: Mapping[str, Any] | None) -> _Raw:
     if where is None:
         return _Raw("")
     block, log = escape(str(where["block"])), escape(str(where["log"]))
-    return _Raw(f"block {block}, log {log}, <code>{escape(str(where['transaction']))}</code>")
+    return _Raw(f"block {block}, log {log}, {_hash(str(where['transaction']))}")
 
 
 def _hash(value: str) -> _Raw:
-    return _Raw(f"<code>{escape(value)}</code>")
+    """The beginning of a hash or an address; the whole shows when it is pointed at."""
+    short = value[: _SHORT + 2 * value.startswith("0x")]
+    return _Raw(f'<code title="{escape(value)}">{escape(short)}</code>')
 
 
-def _moment(seconds: float | None) -> str:
-    return "" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
+def _moment(time: str | None) -> str:
+    """A time of a report, as people read it."""
+    return "" if time is None else time.replace("T", " ").replace("Z", " UTC")
 
 
 def _replayed(replay: Mapping[str, Any] | None) -> str:
     if replay is None:
         return "no: nothing here rests on blobs"
     return f"yes: {replay['rounds']} rounds, {replay['consents']} contributions, each under a live grant"
+
+
+# ---- what is asked first ---------------------------------------------------------------------------------------------
+
+
+def _summary(report: Mapping[str, Any]) -> list[str]:
+    told = [_told(report, task) for task in overview(report)]
+    others = [refusal for refusal in report["refusals"] if refusal["task"] is None]
+    if others and report["task"] is None:
+        told.append(f"<p>Refused or ended besides: {_cell(_reasons(others))}.</p>\n")
+    return told or ["<p>No task was proposed.</p>\n"]
+
+
+def _told(report: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+    who = (f"{name} ({rounds} {'round' if rounds == 1 else 'rounds'})" for name, rounds in task["trained_by"].items())
+    facts = {
+        "Who": ", ".join(who) or "nobody yet",
+        "When": f"{_moment(task['first'])} to {_moment(task['last'])}" if task["model"] else "no round is final",
+        "Which model": "none" if task["model"] is None else _hash(task["model"]),
+        "How good": _quality(report, task),
+        "What was refused": _reasons(task["refused"]) or "nothing",
+    }
+    heading = f"Task {task['task']}: {task['standing']}, {task['round']} of {task['rounds']} rounds are final"
+    return f'<div class="task">\n<h3>{escape(heading)}</h3>\n{_list(facts)}\n</div>\n'
+
+
+def _quality(report: Mapping[str, Any], task: Mapping[str, Any]) -> str:
+    if report["replay"] is None:
+        return "not told: metrics come from a replay, and no blobs were given"
+    if task["measured_after"] is None:
+        return "the task measures nothing, or nothing was measured yet"
+    values = ", ".join(f"{name} {_cell(value) or 'undefined'}" for name, value in task["quality"].items())
+    return f"{values}, of the model after round {task['measured_after']}"
+
+
+def _reasons(refused: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(f"{refusal['what']} ({refusal['why']})" for refusal in refused[:_MOST]) + (
+        f"; and {len(refused) - _MOST} more below" if len(refused) > _MOST else ""
+    )
+
+
+_MOST = 5
 
 
 def _duties(report: Mapping[str, Any]) -> list[str]:
@@ -146,7 +218,7 @@ def _members(report: Mapping[str, Any]) -> list[str]:
 
 def _datasets(report: Mapping[str, Any]) -> list[str]:
     rows = (
-        (d["dataset"], d["name"], d["records"], _hash(d["card"]), _entry(d["described"])) for d in report["datasets"]
+        (d["dataset"], d["owner"], d["records"], _hash(d["card"]), _entry(d["described"])) for d in report["datasets"]
     )
     columns = ("Dataset", "Owner", "Records, as told", "Hash of its description", "Described in")
     return ["<p>No record, and no value of one, is on the ledger.</p>\n", _table("Datasets", columns, rows)]
@@ -187,17 +259,17 @@ def _tasks(report: Mapping[str, Any]) -> list[str]:
     found = []
     for task in report["tasks"]:
         steps = ((d["standing"], _moment(d["time"]), _entry(d["entry"])) for d in task["decided"])
-        terms = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in task["terms"].items())
+        terms = ", ".join(f"{name.replace('_', ' ')} {_words(value)}" for name, value in task["terms"].items())
         found.append(
-            f"<h3>Task {task['task']}, proposed by {escape(task['name'])}</h3>\n"
+            f"<h3>Task {task['task']}, proposed by {escape(task['proposed_by'])}</h3>\n"
             f"<p>Code {_hash(task['bundle'])}, first state {_hash(task['genesis'])}; {escape(terms)}."
             f" Proposed in {_entry(task['proposed'])}.</p>\n"
         )
         found.append(_table(f"Decisions on task {task['task']}", ("Standing", "At", "In"), steps))
         rows = (
             (
-                *(r["round"], r["attempt"], _moment(r["time"]), len(r["survivors"])),
-                *(f"{len(r['signers'])} of {r['members']}", _hash(r["model"]), _entry(r["final"])),
+                *(r["round"], r["attempt"], _moment(r["time"]), ", ".join(r["survivors"])),
+                *(f"{len(r['signed_by'])} of {r['of_members']}", _hash(r["model"]), _entry(r["final"])),
             )
             for r in task["rounds"]
         )
@@ -220,12 +292,18 @@ def _rewards(report: Mapping[str, Any]) -> list[str]:
         (
             r["kind"],
             _moment(r["time"]),
-            "; ".join(f"{k} {v}" for k, v in r.items() if k not in known),
+            "; ".join(f"{key} {_words(value)}" for key, value in r.items() if key not in known),
             _entry(r["entry"]),
         )
         for r in report["rewards"]
     )
     return [_table("Entries of the purse", ("What", "At", "Fields", "In"), rows)]
+
+
+def _words(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _refusals(report: Mapping[str, Any]) -> list[str]:
@@ -235,7 +313,7 @@ def _refusals(report: Mapping[str, Any]) -> list[str]:
 
 def _decisions(report: Mapping[str, Any]) -> list[str]:
     rows = (
-        (d["motion"], d["says"], d["name"], _votes(d), d["state"], _entry(d["moved"]), _entry(d["enacted"]))
+        (d["motion"], d["says"], d["moved_by"], _votes(d), d["state"], _entry(d["moved"]), _entry(d["enacted"]))
         for d in report["decisions"]
     )
     return [_table("Motions", ("Motion", "To", "Moved by", "Votes", "State", "Moved in", "Enacted in"), rows)]

@@ -17,8 +17,9 @@ import msgspec
 
 from folkmoot.errors import IntegrityError, LocalError
 from folkmoot.ledger.chronicle import Entry, motion_of
+from folkmoot.ledger.documents import Names, entry_document, names_of, terms_document
 from folkmoot.ledger.motions import Kind, sentence
-from folkmoot.ledger.records import Standing, members_of
+from folkmoot.ledger.records import Standing, iso, number_of
 from folkmoot.peer.duties import DUTIES
 from folkmoot.peer.refusals import refusals
 from folkmoot.peer.sources import Sources
@@ -26,7 +27,7 @@ from folkmoot.peer.verify import VerifyReport
 
 __all__ = ["FORMAT", "Report", "audit", "canonical", "check", "read_report"]
 
-FORMAT = "folkmoot-audit-1"
+FORMAT = "folkmoot-audit-2"
 LIMIT = 1 << 28
 Report = dict[str, Any]
 _OF_REPLAY = ("replay", "effects")
@@ -52,7 +53,7 @@ def audit(
         raise LocalError(f"the moot has no task {task}")
     about = moot.about()
     last = moot.head() if sources.upto is None else sources.upto
-    as_of = {"block": last, "time": moot.block_time(last)}
+    now = moot.block_time(last)
     uses = list(_uses(sources, task))
     report: Report = {
         "format": FORMAT,
@@ -64,16 +65,16 @@ def audit(
             "purse": about.purse,
             "founded": sources.history[0].reference,
         },
-        "as_of": as_of,
+        "as_of": {"block": last, "time": iso(now)},
         "task": task,
         "members": list(_members(sources.history)),
         "datasets": list(_datasets(sources, task)),
         "tasks": [_task(sources, number) for number in sorted(register.tasks) if task in (None, number)],
         "consents": [_consent(sources, c) for c in register.consents if task in (None, c.task)],
         "uses": uses,
-        "decisions": list(_decisions(sources.history, as_of["time"], task)),
-        "refusals": list(refusals(sources, as_of["time"], task)),
-        "rewards": list(_rewards(sources.history, task)),
+        "decisions": list(_decisions(sources, now, task)),
+        "refusals": list(_refusals(sources, now, task)),
+        "rewards": list(_rewards(sources, task)),
         "effects": [] if replayed is None else list(_effects(replayed, task)),
         "replay": None if replayed is None else _replay(replayed),
         "home": None if own is None else dict(own),
@@ -159,13 +160,13 @@ def _members(history: Sequence[Entry]) -> Iterator[Report]:
         if entry.kind == "Joined":
             gone, seated = removed.get(entry["member"]), accounts[entry["member"]]
             yield {
-                "member": entry["member"],
+                "member": number_of(entry["member"]),
                 "name": entry["name"],
                 "account": seated["account"],
-                "main": seated["main"],
+                "main_account": seated["main"],
                 "endpoint": entry["endpoint"].hex(),
                 "joined": entry.reference,
-                "time": entry.time,
+                "time": iso(entry.time),
                 "removed": None if gone is None else gone.reference,
             }
 
@@ -177,63 +178,63 @@ def _datasets(sources: Sources, task: int | None) -> Iterator[Report]:
         if entry.kind == "Described" and (task is None or entry["dataset"] in wanted):
             yield {
                 "dataset": entry["dataset"],
-                "owner": entry["owner"],
-                "name": register.name(entry["owner"]),
+                "owner": register.name(entry["owner"]),
                 "records": entry["records"],
                 "card": entry["card"].hex(),
                 "schema": entry["schema"].hex(),
                 "conditions": entry["conditions"].hex(),
                 "described": entry.reference,
-                "time": entry.time,
+                "time": iso(entry.time),
             }
 
 
 def _task(sources: Sources, number: int) -> Report:
     proposed = sources.register.tasks[number].proposed
     steered = [e for e in sources.history if e.kind == "Steered" and e["task"] == number]
+    finals = [e for e in sources.history if e.kind == "Finalised" and e["task"] == number]
     return {
         "task": number,
-        "proposer": proposed["proposer"],
-        "name": sources.register.name(proposed["proposer"]),
+        "proposed_by": sources.register.name(proposed["proposer"]),
         "bundle": proposed["bundle"].hex(),
         "genesis": proposed["genesis"].hex(),
-        "terms": dict(proposed["terms"]),
+        "terms": terms_document(proposed["terms"]),
         "proposed": proposed.reference,
-        "time": proposed.time,
+        "time": iso(proposed.time),
         "decided": [
-            {"standing": Standing(e["standing"]).name.lower(), "entry": e.reference, "time": e.time} for e in steered
+            {"standing": Standing(e["standing"]).name.lower(), "entry": e.reference, "time": iso(e.time)}
+            for e in steered
         ],
-        "rounds": [_round(e) for e in sources.history if e.kind == "Finalised" and e["task"] == number],
+        "rounds": [_round(final, sources.register.names) for final in finals],
     }
 
 
-def _round(final: Entry) -> Report:
+def _round(final: Entry, names: Names) -> Report:
     hashes = {name: final[name].hex() for name in ("parent", "inputs", "aggregate", "model")}
     return {
         "round": final["round"],
-        "attempt": final["attempt"],
+        "attempt": final["attempt"] + 1,
         **hashes,
-        "survivors": list(members_of(final["survivors"])),
-        "signers": list(members_of(final["signers"])),
-        "members": final["members"].bit_count(),
+        "survivors": names_of(final["survivors"], names),
+        "signed_by": names_of(final["signers"], names),
+        "of_members": final["members"].bit_count(),
         "final": final.reference,
-        "time": final.time,
+        "time": iso(final.time),
     }
 
 
 def _consent(sources: Sources, consent: Any) -> Report:
     return {
         "task": consent.task,
-        "member": consent.member,
+        "member": number_of(consent.member),
         "name": sources.register.name(consent.member),
         "dataset": consent.dataset,
         "epsilon_limit": consent.epsilon,
-        "until": consent.until,
+        "until": None if consent.until is None else iso(consent.until),
         "last_round": consent.last,
         "granted": consent.granted.reference,
-        "time": consent.granted.time,
+        "time": iso(consent.granted.time),
         "ended": None if consent.ended is None else consent.ended.reference,
-        "ended_time": None if consent.ended is None else consent.ended.time,
+        "ended_time": None if consent.ended is None else iso(consent.ended.time),
         "how": consent.how or None,
     }
 
@@ -247,18 +248,18 @@ def _uses(sources: Sources, task: int | None) -> Iterator[Report]:
                 yield {
                     "task": of,
                     "round": round,
-                    "member": member,
+                    "member": number_of(member),
                     "name": sources.register.name(member),
                     "dataset": consent.dataset,
                     "grant": consent.granted.reference,
                     "commit": commit.reference,
                     "final": finals[of, round].reference,
-                    "time": commit.time,
+                    "time": iso(commit.time),
                 }
 
 
-def _decisions(history: Sequence[Entry], now: int, task: int | None) -> Iterator[Report]:
-    names = {entry["member"]: entry["name"] for entry in history if entry.kind == "Joined"}
+def _decisions(sources: Sources, now: int, task: int | None) -> Iterator[Report]:
+    history, names = sources.history, sources.register.names
     votes = [entry for entry in history if entry.kind == "Voted"]
     enacted = {entry["motion"]: entry for entry in history if entry.kind == "Enacted"}
     for moved in history:
@@ -269,13 +270,12 @@ def _decisions(history: Sequence[Entry], now: int, task: int | None) -> Iterator
         yield {
             "motion": moved["motion"],
             "says": sentence(motion_of(moved), names),
-            "mover": moved["mover"],
-            "name": names.get(moved["mover"], ""),
+            "moved_by": sources.register.name(moved["mover"]),
             "moved": moved.reference,
-            "time": moved.time,
-            "deadline": moved["deadline"],
+            "time": iso(moved.time),
+            "until": iso(moved["deadline"]),
             "votes": [
-                {"member": v["member"], "aye": bool(v["aye"]), "entry": v.reference}
+                {"name": sources.register.name(v["member"]), "aye": bool(v["aye"]), "entry": v.reference}
                 for v in votes
                 if v["motion"] == moved["motion"]
             ],
@@ -288,21 +288,23 @@ def _concerns(moved: Entry, task: int | None) -> bool:
     return task is None or (moved["kind"] in (Kind.STEER, Kind.ENDOW) and moved["words"][0] == task)
 
 
-def _rewards(history: Sequence[Entry], task: int | None) -> Iterator[Report]:
+def _refusals(sources: Sources, now: int, task: int | None) -> Iterator[Report]:
+    for told in refusals(sources, now, task):
+        member = told["member"]
+        who = {"member": None, "name": None} if member is None else _who(sources, member)
+        yield {**told, **who, "time": iso(told["time"])}
+
+
+def _who(sources: Sources, member: int) -> Report:
+    return {"member": number_of(member), "name": sources.register.name(member)}
+
+
+def _rewards(sources: Sources, task: int | None) -> Iterator[Report]:
     """All entries of the purse."""
-    for entry in history:
+    for entry in sources.history:
         if entry.contract == "Purse" and (task is None or entry.task in (None, task)):
-            fields = {name: _json(value) for name, value in entry.fields.items()}
-            yield {"kind": entry.kind.lower(), **fields, "entry": entry.reference, "time": entry.time}
-
-
-def _json(value: Any) -> Any:
-    """A field as JSON: bytes as hex, and what a double cannot hold as text."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, int):
-        return value if abs(value) < 1 << 53 else str(value)
-    return [_json(item) for item in value] if isinstance(value, list | tuple) else value
+            fields = entry_document(entry, sources.register.names)["fields"]
+            yield {"kind": entry.kind.lower(), **fields, "entry": entry.reference, "time": iso(entry.time)}
 
 
 # ---- what the replay says --------------------------------------------------------------------------------------------

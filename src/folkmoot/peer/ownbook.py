@@ -5,12 +5,14 @@ Nobody else can check it, and none of it says anything of the data.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from folkmoot.ledger.records import iso
 from folkmoot.peer.home import Home
 from folkmoot.peer.journal import Journal, overrides
 from folkmoot.peer.log import Log
@@ -24,15 +26,15 @@ _WORDS = 300
 
 
 def own_record(home: Home) -> dict[str, Any]:
-    """The member's name and index, its overrides of safeguards, and what its log says that it refused.
+    """The member's name and number, its overrides of safeguards, and what its log says that it refused.
 
     Raises ``StoreError`` when the journal cannot be read.
     """
     me = home.moot().me()
     return {
-        "member": None if me is None else me.index,
+        "member": None if me is None else me.number,
         "name": home.config.name,
-        "overrides": [{"time": o.time, "what": o.what, "how": o.how} for o in overrides(home)],
+        "overrides": [{"time": iso(o.time), "what": o.what, "how": o.how} for o in overrides(home)],
         "refused": _refused(home.log_file),
     }
 
@@ -64,8 +66,13 @@ def _refused(log: Path) -> list[dict[str, Any]]:
             why = str(record.get("reason") or record.get("message") or record.get("error") or record.get("what") or "")
             row = found.setdefault(
                 (event, why[:_WORDS]),
-                {"event": event, "why": why[:_WORDS], "times": 0, "first": record.get("time"), "last": None},
+                {"event": event, "why": why[:_WORDS], "times": 0, "first": _moment(record), "last": None},
             )
             row["times"] += 1
-            row["last"] = record.get("time")
+            row["last"] = _moment(record)
     return list(found.values())[-_MOST:]
+
+
+def _moment(record: Mapping[str, Any]) -> str | None:
+    seconds = record.get("time")
+    return iso(seconds) if isinstance(seconds, int | float) else None
