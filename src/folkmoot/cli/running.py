@@ -34,7 +34,11 @@ def run(
     listen: ListenOption = None,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Run your peer until Ctrl-C: train what you granted, aggregate, store, answer the others."""
+    """Run your peer until Ctrl-C: train what you granted, aggregate, store, answer the others.
+
+    It prints a line for each round, for each wait that lasts, with the names of those it waits for, and for each error,
+    once; folkmoot status shows it all at any time.
+    """
     from folkmoot.peer.home import Home
 
     peer = Home.open(home)
@@ -47,7 +51,7 @@ def run(
         os.environ[VARIABLE] = "none"
     from folkmoot.peer.daemon import run as run_daemon
 
-    run_daemon(peer)
+    run_daemon(peer, lambda line: print(f"{clock(time.time())} {line}", flush=True))
 
 
 def status(

@@ -62,7 +62,7 @@ class PeerContext:
         *,
         embedded: bool,
         hosted: bool = False,
-        say: Callable[[str], None] = lambda line: None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         """``say`` prints a line for who watches this peer run."""
         self.home = home
@@ -84,7 +84,9 @@ class PeerContext:
         self.members: dict[int, Member] = {}
         """All there ever were; ``living`` says who belongs to the moot."""
         self.complaints = Complaints(self._announce)
-        self.say = say
+        self.watched = say is not None
+        """Whether anybody watches this peer run."""
+        self._say = say
         self.log = log.write
         self._complained: dict[str, float] = {}
         self._data: tuple[int, dict[int, str]] | None = None
@@ -341,6 +343,11 @@ class PeerContext:
         self.say(f"over: {complaint.text}" if over else f"error: {complaint.text}")
         if over:
             self.log("over", message=complaint.text, kind=complaint.kind)
+
+    def say(self, line: str) -> None:
+        """Print a line for who watches this peer run."""
+        if self._say is not None:
+            self._say(line)
 
     def name(self, member: int) -> str:
         """What a member is called."""

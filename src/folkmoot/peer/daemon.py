@@ -84,7 +84,9 @@ class _Refused:
 class Daemon:
     """One running peer. ``run`` returns when ``stop`` was called."""
 
-    def __init__(self, home: Home, patience: float = 0.0) -> None:
+    def __init__(self, home: Home, patience: float = 0.0, say: Callable[[str], None] | None = None) -> None:
+        """``say`` prints a line for who watches this peer run."""
+        self._say = say
         self.home = home
         self._patience = patience
         chain = home.chain()
@@ -144,7 +146,14 @@ class Daemon:
         await self._listen()
         log = Log(self.home.log_file)
         peer = self._peer = PeerContext(
-            self.home, self._moot, self._node, me.index, log, embedded=self._embedded, hosted=self._copy is not None
+            self.home,
+            self._moot,
+            self._node,
+            me.index,
+            log,
+            embedded=self._embedded,
+            hosted=self._copy is not None,
+            say=self._say,
         )
         put_on_record(peer)
         await recall(peer)
@@ -154,6 +163,7 @@ class Daemon:
         self._blobs = serve_blobs(peer.store)
         self._node.serve(self._answer)
         peer.log("started", pid=os.getpid(), member=me.index, addresses=self._node.addresses())
+        peer.say(f"{me.name} runs, process {os.getpid()}, and listens on {', '.join(self._node.addresses())}")
         self._status.state = "idle"
         steps: list[Callable[[], Awaitable[float]]] = [
             self._look,
@@ -386,7 +396,7 @@ class Daemon:
             await self._refuse(session, error)
             return
         self._refused.pop(number, None)
-        session.succeed("load")
+        session.progress.succeed("load")
         self._peer.log("task", task=number, name=session.status.name)
         await session.refresh()
 
@@ -435,6 +445,8 @@ class Daemon:
 
     async def _report(self) -> float:
         status, sessions = self._status, self._sessions
+        for session in sessions.values():
+            session.progress.say_wait()
         totals = self._node.totals()
         if status.state in ("idle", "running"):
             status.state = "running" if any(not session.done for session in sessions.values()) else "idle"
@@ -516,11 +528,12 @@ def _fitting(addresses: Sequence[str]) -> tuple[str, ...]:
     return tuple(taken)
 
 
-def run(home: Home) -> None:
-    """Run the peer of ``home`` until SIGTERM or Ctrl-C. Raises ``LocalError`` when one runs there already."""
+def run(home: Home, say: Callable[[str], None] | None = None) -> None:
+    """Run the peer of ``home`` until SIGTERM or Ctrl-C, and ``say`` how it goes: a line for each round, each longer
+    wait and each error. Raises ``LocalError`` when a peer runs there already."""
 
     async def main(patience: float) -> bool:
-        daemon = Daemon(home, patience)
+        daemon = Daemon(home, patience, say)
         loop = asyncio.get_running_loop()
         for name in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(name, daemon.stop)

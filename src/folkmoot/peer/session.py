@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import Any, get_args
+from typing import Any
 
 from folkmoot.digest import Hash
 from folkmoot.errors import DataError, LocalError, NetworkError, ProtocolError, TaskError
 from folkmoot.ledger.records import TaskRecord
 from folkmoot.network import BodyReader, Message, Reply
-from folkmoot.peer.complaints import kind_of
 from folkmoot.peer.compute import Compute, Overtaken
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.custody import Kept, Unread
@@ -37,11 +35,12 @@ from folkmoot.peer.messages import (
     Sums,
     Unavailable,
 )
+from folkmoot.peer.progress import POINTS, Progress
 from folkmoot.peer.recall import is_foreign, sitting_out
 from folkmoot.peer.rewarding import Rewarding
 from folkmoot.peer.room import check_budget, room_for
 from folkmoot.peer.spending import Spending
-from folkmoot.peer.status import Failure, Step, TaskPhase, TaskStatus, Waiting
+from folkmoot.peer.status import Step, TaskPhase
 from folkmoot.peer.tribunal import Tribunal
 from folkmoot.peer.unlearn import check_start
 from folkmoot.peer.unmasking import Unmasking
@@ -59,20 +58,6 @@ __all__ = ["TaskSession"]
 
 STATE_LIMIT = 1 << 34
 """Bytes of a state blob that a peer will fetch."""
-POINTS = 1_000
-"""Rounds of each metric that the status shows."""
-_NAMED: Mapping[ev.WaitKind, str] = {
-    "commits": "waits for {} to commit",
-    "contributions": "waits for contributions from {}",
-    "holdings": "waits for a quorum to hold the contributions: nothing heard from {}",
-    "members": "{reason}; waits for {}",
-    "seeds": "waits for mask seeds from {}, or for shares of them",
-    "signatures": "waits for a quorum to sign the model: nothing heard from {}",
-    "sums": "waits for sums from {}",
-}
-"""What is waited for, where it is known from whom."""
-_NAMES_SHOWN = 5
-_ORDER: Mapping[Step, int] = {step: at for at, step in enumerate(get_args(Step))}
 LOOK_SECONDS = 2.0
 """Between looks at the member's data while the chain stands still: it may change, or be back, without a block."""
 FAILED_SECONDS = 1.0
@@ -96,7 +81,8 @@ class TaskSession:
 
     def __init__(self, record: TaskRecord, peer: PeerContext) -> None:
         self.record = record
-        self.status = TaskStatus(task=record.id, rounds=record.rounds)
+        self.progress = Progress(record, peer.say, peer.log, peer.name)
+        self.status = self.progress.status
         self._peer = peer
         self._compute = Compute(record, peer)
         self._spending = Spending(self.status, peer, self._compute, self.spawn, self.refresh)
@@ -106,8 +92,6 @@ class TaskSession:
         self._works: Mapping[type[Action], Callable[[Any], Coroutine[Any, Any, None]]] = {}
         """What carries out each kind of action."""
         self._view: RoundView | None = None
-        self._phase: TaskPhase = "waiting"
-        """What this peer does for the task, or would do if it could."""
         self._opening: Key | None = None
         """The attempt whose parent is being prepared, or is."""
         self._willing = False
@@ -139,7 +123,7 @@ class TaskSession:
         self._without = 0 if pin is None else pin.excluded
         self.status.name, policy = await self._compute.start(begun=pin is not None)
         for round, name, value in self._peer.journal.metrics(self.record.id, POINTS):
-            self.status.metrics.setdefault(name, []).append((round, value))
+            self.progress.measure(round, {name: value})
         self._policy = policy
         if self._compute.first is not None:
             self._check_room(*self._compute.first)
@@ -233,12 +217,18 @@ class TaskSession:
                     " unless this folder is an older copy of its own"
                 )
             self._willing = await self._granted(key) is not None
-        self._show(view)
+        self.progress.show(view)
+        first = self.progress.untold(self.finished_rounds)
+        if first is not None and self._peer.watched:
+            self.spawn(self._tell(first))
         self.feed(ev.LedgerSeen(view, self._peer.now(), self._willing))
         if self.done:
             self._peer.rooms.pop(self.record.id, None)
         if self.done and not finished and not self._rewarding.scoring:
             self.spawn(self._compute.rest())
+
+    async def _tell(self, first: int) -> None:
+        self.progress.tell(await self._peer.ledger(self._peer.moot.finals, self.record.id, first))
 
     def tick(self) -> None:
         """Tell the machine that time has passed."""
@@ -287,13 +277,14 @@ class TaskSession:
         if grant is None or self._paused or self._without >> self._peer.index & 1:
             self._allow(None)
             self._astray = self._dataset = None
+            self.progress.drop("train")
             return None
         self._dataset = grant.dataset
         try:
             data = await self._peer.kept(grant.dataset, now=now)
         except Unread as unread:
             self._allow(None)
-            self._wait("data", str(unread))
+            self.progress.wait("data", str(unread))
             self.spawn(self._after_reading(grant.dataset))
             return None
         except LocalError as error:
@@ -304,7 +295,7 @@ class TaskSession:
         if self._astray is not None:
             self._astray = None
             self._peer.journal.data_seen(data.dataset, self.record.id, "as it was granted")
-            self.succeed("train")
+            self.progress.succeed("train")
         return data if self._spending.allows(grant, data, key) else None
 
     def _lose(self, dataset: int, error: LocalError) -> None:
@@ -341,85 +332,24 @@ class TaskSession:
     def _paused(self) -> bool:
         return self._view is not None and self._view.paused
 
-    def _show(self, view: RoundView) -> None:
-        status = self.status
-        phase: TaskPhase = self._phase
-        if view.phase is Phase.DONE or view.paused:
-            status.failure = None
-        if view.phase is Phase.DONE:
-            status.waiting, phase = None, "done"
-        elif view.phase is Phase.GATHERING:
-            self._wait("grants", f"waits for the grants of {self.record.start_members} members")
-            phase = "waiting"
-        elif view.paused:
-            self._wait("decision", "paused by a decision of the moot")
-            phase = "paused"
-        elif (view.round, view.attempt) != (status.round, status.attempt):
-            status.waiting, phase = None, "waiting"
-        status.round, status.attempt = view.round, view.attempt
-        self._enter(phase)
-
-    def _enter(self, phase: TaskPhase) -> None:
-        """Show what this peer does for the task; that it cannot do its part comes first."""
-        self._phase = phase
-        self.status.phase = phase if self.status.failure is None else "failed"
-
-    def _wait(self, kind: ev.WaitKind, reason: str, members: int = 0) -> None:
-        """Show what is waited for, by name, and since when."""
-        names = [self._peer.name(member) for member in members_of(members)]
-        text = _NAMED.get(kind, "{reason}").format(_listed(names), reason=reason) if names else reason
-        before = self.status.waiting
-        since = time.time() if before is None or before.kind != kind else before.since
-        self.status.waiting = Waiting(kind=kind, text=text, since=since, members=names)
-
     def fail(self, step: Step, error: Exception, key: Key | None = None) -> None:
-        """Show that a step of this peer's part failed, until the same step goes well. Who cannot open the
-        attempt ``key`` or train for it takes no part in it, and the machine hears of that."""
-        before, kind, now = self.status.failure, kind_of(error), time.time()
-        goes_on = before is not None and before.step == step
-        text, place = str(error), {"task": self.record.id, "round": self.status.round}
-        if kind == "internal":
-            text = f"internal error, {type(error).__name__}: {error}; see the log, and please report it"
-        if before is None or not goes_on or before.text != text:
-            self._peer.say(f"task {self.record.id}, round {self.status.round}: {step} failed: {text}")
-            self._peer.log("failed", **place, step=step, reason=text, traceback=traceback.format_exception(error))
-        since = before.since if before is not None and goes_on else now
-        where = error.where if isinstance(error, TaskError) else ""
-        self.status.failure = Failure(
-            kind=kind, step=step, text=text, since=since, last=now, round=self.status.round, where=where
-        )
-        self._enter(self._phase)
+        """Show that a step of this peer's part failed, until the same step goes well. Who cannot open the attempt
+        ``key`` or train for it takes no part in it, and the machine hears of that."""
+        text = self.progress.fail(step, error)
         if key is not None and (step == "open" or step == "train"):
             self.feed(ev.Failed(key, text, step, lasting=not isinstance(error, Overran)))
-
-    def succeed(self, step: Step) -> None:
-        """A step went well: its failure is over, and so is one before it."""
-        before = self.status.failure
-        if before is not None and _ORDER[before.step] <= _ORDER[step]:
-            self._peer.say(f"task {self.record.id}, round {self.status.round}: {before.step} works again")
-            self.status.failure = None
-            self._enter(self._phase)
 
     # ---- actions -----------------------------------------------------------------------------------------------
 
     def _set_going(self, action: Action) -> None:
         if isinstance(action, ev.Wait):
-            self._take_wait(action)
+            if not self._paused:  # people decided that, and the status says so
+                self.progress.take(action)
             return
-        self._enter(_PHASES.get(type(action), self._phase))
+        self.progress.enter(_PHASES.get(type(action)))
         # What runs in the worker is not cut off with its attempt: that would cost the warm process.
         bound = not isinstance(action, ev.Train | ev.Sum | ev.Update | ev.Open)
         self.spawn(self._works[type(action)](action), action.key if bound else None)
-
-    def _take_wait(self, wait: ev.Wait) -> None:
-        if self._paused or wait.kind == "failed":
-            return  # the status says so already
-        before = self.status.waiting
-        self._wait(wait.kind, wait.reason, wait.members)
-        if wait.kind == "members":
-            self._enter("paused")
-        if before is None or before.kind != wait.kind:
-            self._peer.log("waits", task=self.record.id, round=wait.key.round, reason=wait.reason)
 
     def spawn(self, work: Coroutine[Any, Any, None], key: Key | None = None) -> None:
         """Run ``work`` beside the rest; its errors are logged, never fatal. With ``key`` it ends with that attempt."""
@@ -452,7 +382,7 @@ class TaskSession:
                 if self._key == key and not self._paused:
                     self.fail(step, error, key)
             else:
-                return self.succeed(step)
+                return self.progress.succeed(step)
             await asyncio.sleep(pause)
 
     @property
@@ -513,7 +443,7 @@ class TaskSession:
                 if machine.may_reveal():
                     return
             else:
-                return self.succeed("train")
+                return self.progress.succeed("train")
             await asyncio.sleep(pause)
 
     async def _train(self, action: ev.Train) -> None:
@@ -587,12 +517,7 @@ class TaskSession:
 
     def _measure(self, round: int, metrics: Mapping[str, float]) -> None:
         self._peer.journal.measured(self.record.id, round, dict(metrics))
-        for name, value in metrics.items():
-            series = self.status.metrics.setdefault(name, [])
-            while series and series[-1][0] >= round:
-                series.pop()
-            series.append((round, value))
-            del series[:-POINTS]
+        self.progress.measure(round, metrics)
 
     async def _do_pullsum(self, action: ev.PullSum) -> None:
         await self._open.pull_sum(action.key, action.shard, action.sum, action.sources)
@@ -702,11 +627,3 @@ def _pauses() -> Iterator[float]:
     while True:
         yield pause
         pause = min(2 * pause, 30 * FAILED_SECONDS)
-
-
-def _listed(names: list[str]) -> str:
-    """The names in words, the first few where there are many."""
-    shown, left = names[:_NAMES_SHOWN], len(names) - _NAMES_SHOWN
-    if left > 0:
-        return f"{', '.join(shown)} and {left} more"
-    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
