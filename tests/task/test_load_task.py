@@ -73,7 +73,15 @@ def test_with_a_workdir_the_code_finds_its_files_beside_it(tmp_path):
     [
         ("x = 1\n\nraise ValueError('no luck')\n", r"does not load \(task.py, line 3\): ValueError: no luck"),
         ("x = (\n", r"\(task.py, line 1\): SyntaxError"),
-        ("import helper\n", r"No module named 'helper'.*Put helper.py beside task.py"),
+        (
+            "import helper\n",
+            r"No module named 'helper'.*pip install helper \(if it is a file .*helper.py beside task.py",
+        ),
+        ("from .nets import x\n", r"\. Put nets.py beside task.py in one folder"),
+        ("import pydicom\n", r"Every member has to install it beside Folkmoot: pip install pydicom$"),
+        ("import cv2\n", r"pip install opencv-python$"),
+        ("import numpy.nothing\n", r"The numpy that is installed here has none: have every member"),
+        ("import winreg\n", r"This Python \(3\.\d+\) has none in its standard library"),
         ("import sys\nsys.exit(3)\n", r"\(task.py, line 2\): SystemExit: 3"),
         ("x = 1\n", "defines no `task`"),
         ("task = 3\n", "is a int without init, schema"),

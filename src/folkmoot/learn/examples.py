@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from folkmoot.errors import DataError
+from folkmoot.errors import DataError, TaskError
 
-__all__ = ["array_of", "column_names", "not_finite"]
+__all__ = ["array_of", "column_names", "not_finite", "pairs_of", "pool", "size_of"]
 
 _SHOWN = 3
 _LONGEST = 40
@@ -48,6 +48,62 @@ def array_of(what: str, values: Any) -> NDArray[Any]:
 def column_names(values: Any) -> tuple[str, ...]:
     """The names of a table's columns; none for anything else."""
     return tuple(map(str, values.columns)) if hasattr(values, "columns") and hasattr(values, "to_numpy") else ()
+
+
+def pairs_of(data: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """``data`` as (train, test), each (features, labels) of as many examples.
+
+    Raises ``TaskError`` where it is something else, such as a list of members' data.
+    """
+    try:
+        (features, labels), (test_features, test_labels) = data
+        for values in (features, test_features):
+            if isinstance(values, Mapping):
+                array_of("features", values)  # says so: its length would be that of its keys
+        sizes = [size_of(part) for part in (features, labels, test_features, test_labels)]
+    except (TypeError, ValueError):
+        raise TaskError("it is no (train, test), each (features, labels)") from None
+    if sizes[0] != sizes[1] or sizes[2] != sizes[3]:
+        raise TaskError(
+            f"it has {sizes[0]} training features for {sizes[1]} labels, {sizes[2]} for {sizes[3]} held out"
+        )
+    return (features, labels), (test_features, test_labels)
+
+
+def size_of(part: Any) -> int:
+    """How many examples these features or labels are."""
+    return int(part.shape[0]) if hasattr(part, "shape") else len(part)  # a sparse matrix has no length
+
+
+def pool(datasets: Sequence[Any]) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """The datasets, each ((features, labels), (features, labels)), joined example by example.
+
+    Raises ``TaskError`` if they are something else, or tables whose columns differ.
+    """
+    pairs = []
+    for number, data in enumerate(datasets):
+        try:
+            pairs.append(pairs_of(data))
+        except TaskError as error:
+            raise TaskError(
+                f"dataset {number} cannot be pooled: {error}. A task on other data says with pool(datasets) how its"
+                " own are joined."
+            ) from None
+    if not pairs:
+        raise TaskError("there is no dataset to pool")
+    names = [column_names(data[0][0]) for data in pairs]
+    for number, columns in enumerate(names):
+        if columns != names[0]:
+            raise TaskError(f"dataset {number} has the columns {list(columns)}, and the first has {list(names[0])}")
+    try:
+        (features, labels), (test_features, test_labels) = (
+            (np.concatenate([array_of("features", data[part][0]) for data in pairs]),
+             np.concatenate([array_of("labels", data[part][1]) for data in pairs]))
+            for part in (0, 1)
+        )  # fmt: skip
+    except ValueError as error:
+        raise TaskError(f"these datasets cannot be pooled, their examples are not alike: {error}") from None
+    return (features, labels), (test_features, test_labels)
 
 
 def not_finite(values: NDArray[Any], columns: Sequence[str] = ()) -> str | None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from folkmoot.errors import DataError, FolkmootError, TaskError
-from folkmoot.learn.examples import array_of, column_names, not_finite
+from folkmoot.errors import DataError, TaskError
+from folkmoot.learn.examples import array_of, column_names, not_finite, pairs_of, pool, size_of
 from folkmoot.learn.server import FedAvg, ServerOptimizer
 from folkmoot.task import Aggregate, Arrays, Context, Contribution, Metric, Policy, State
 from folkmoot.task.data_check import check_data, check_file
@@ -103,13 +103,17 @@ class SupervisedTask(ABC):
         """The metrics by name."""
         return self._metrics
 
+    def pool(self, datasets: Sequence[Any]) -> Data:
+        """All of ``datasets`` as one. Raises ``TaskError`` unless each is a (train, test) of (features, labels)."""
+        return pool(datasets)
+
     def evaluate(self, state: State, data: Data) -> Mapping[str, NDArray[np.int64]]:
         """Partial results of every metric on the held-out part; zeros where nothing is held out.
 
         Raises ``DataError``, naming the value, where a metric fails because of one that is NaN or infinite.
         """
         features, labels = data[1]
-        if not _size(labels):
+        if not size_of(labels):
             return {name: np.zeros(metric.words, np.int64) for name, metric in self._metrics.items()}
         prediction, truth = self.predict(state, features), array_of("labels", labels)
         try:
@@ -161,28 +165,14 @@ def local_work(epochs: int | None, steps: int | None) -> tuple[int, int | None]:
 
 def weight_of(data: Data) -> int:
     """The number of training examples."""
-    return _size(data[0][1])
+    return size_of(data[0][1])
 
 
 def _checked(data: Any, path: str) -> Data:
     try:
-        (features, labels), (test_features, test_labels) = data
-        for values in (features, test_features):
-            if isinstance(values, Mapping):
-                array_of("features", values)  # says so: its length would be that of its keys
-        sizes = [_size(part) for part in (features, labels, test_features, test_labels)]
-    except (TypeError, ValueError) as error:
-        if isinstance(error, FolkmootError):
-            raise
-        raise TaskError("`load` must return (train, test), each (features, labels).") from None
-    if sizes[0] != sizes[1] or sizes[2] != sizes[3]:
-        raise TaskError(
-            f"`load` gave {sizes[0]} training features for {sizes[1]} labels, {sizes[2]} for {sizes[3]} held out."
-        )
-    if not sizes[0]:
+        checked = pairs_of(data)
+    except TaskError as error:
+        raise TaskError(f"`load` must return (train, test), each (features, labels); of {path} {error}.") from None
+    if not size_of(checked[0][0]):
         raise DataError(f"{path} gives no training example.")
-    return (features, labels), (test_features, test_labels)
-
-
-def _size(part: Any) -> int:
-    return int(part.shape[0]) if hasattr(part, "shape") else len(part)  # a sparse matrix has no length
+    return checked

@@ -41,7 +41,14 @@ from folkmoot.task.watched import METHODS
 __all__ = ["author_traceback", "authored", "load_task", "task_error"]
 
 _PREFIX = "folkmoot_task_"
-_EXTRAS = {"torch": "torch", "sklearn": "sklearn"}
+_EXTRAS = {"torch": "torch", "sklearn": "sklearn", "opacus": "private"}
+_PACKAGES = {
+    **{"cv2": "opencv-python", "PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml", "Bio": "biopython"},
+    **{name: name for name in ("lifelines", "matplotlib", "monai", "nibabel", "openpyxl", "pandas", "peft", "polars")},
+    **{name: name for name in ("pyarrow", "pydicom", "scipy", "statsmodels", "timm", "torchvision", "transformers")},
+    **{name: name for name in ("h5py", "lightgbm", "tqdm", "xgboost")},
+}
+"""By name of import, packages that tasks often use; no author has a file of that name."""
 
 
 def load_task(bundle: bytes, workdir: Path | None = None) -> Task:
@@ -269,12 +276,26 @@ def _place(error: BaseException) -> tuple[str, _Importer | None]:
 def _hint(error: BaseException, importer: _Importer | None) -> str:
     if isinstance(error, FileNotFoundError) and importer is not None:
         return _where_files_are(None if error.filename is None else os.fsdecode(error.filename), importer)
-    missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
-    if missing in _EXTRAS:
-        return f" Install it with: pip install 'folkmoot[{_EXTRAS[missing]}]'"
-    if missing:
-        return f" Put {missing}.py beside {TASK_FILE} in one folder and propose the folder, or install the package."
-    return ""
+    return _where_modules_are(error.name or "") if isinstance(error, ModuleNotFoundError) else ""
+
+
+def _where_modules_are(name: str) -> str:
+    """What to do about a module that the bundle's code imports in vain: whose it is decides."""
+    top = name.split(".")[0]
+    if top.startswith(_PREFIX):
+        file = name.partition(".")[2].replace(".", "/")
+        return f" Put {file}.py beside {TASK_FILE} in one folder and propose the folder."
+    if top in _EXTRAS:
+        return f" Install it, at every member, with: pip install 'folkmoot[{_EXTRAS[top]}]'"
+    if top in sys.stdlib_module_names:
+        return f" This Python ({sys.version_info.major}.{sys.version_info.minor}) has none in its standard library."
+    if top != name and top in sys.modules:
+        return f" The {top} that is installed here has none: have every member install the version that has it."
+    package = _PACKAGES.get(top, top)
+    install = f" Every member has to install it beside Folkmoot: pip install {package}"
+    if top in _PACKAGES or not top:
+        return install
+    return f"{install} (if it is a file of your own, put {top}.py beside {TASK_FILE} and propose the folder)"
 
 
 def _where_files_are(path: str | None, importer: _Importer) -> str:
