@@ -8,6 +8,7 @@ A message says what was wrong, where, and what to do.
 import errno
 
 __all__ = [
+    "ChainBusy",
     "ChainError",
     "DataError",
     "DiskError",
@@ -90,6 +91,10 @@ class SandboxError(LocalError):
 
 class ChainError(LocalError):
     """The chain cannot be reached, opened or trusted."""
+
+
+class ChainBusy(ChainError):
+    """Another process holds the ledger file; nothing was appended, and the call may be repeated."""
 
 
 class LedgerRefused(LocalError):

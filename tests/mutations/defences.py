@@ -22,6 +22,7 @@ HOSTED = "ledger/test_hosted_copy.py::test_"
 HOSTED_PEERS = "peer/test_hosted.py::test_"
 HOSTED_BY_MEMBERS = "peer/test_hosted_members.py::test_"
 CONTRACT = "ledger/test_contract_rounds.py::test_"
+CONNECTIONS = "network/test_node_connections.py::test_"
 SANDBOX = "peer/test_sandbox.py::test_"
 HOSTILE = SANDBOX + "malicious_code_does_not_get_far"
 GRANTS = "ledger/test_contract_grants.py::test_"
@@ -971,5 +972,37 @@ DEFENCES = [
         "if not admits(self._peer, voucher):",
         "if False:",
         (HOSTED_PEERS + "a_task_trains_to_its_end_and_a_newcomer_with_a_ticket_comes_in_meanwhile",),
+    ),
+    # ---- where a node listens, what it dials, who may append -------------------------------------------------------
+    Defence(
+        "no socket on all addresses of the other family",
+        "src/folkmoot/network/listening.py",
+        "return [_pair(self.host, self.port), _pair(other, self.port)]",
+        "return [_pair(self.host, self.port)]",
+        ("network/test_listening.py::test_a_node_bound_to_loopback_has_no_socket_that_another_machine_reaches",),
+    ),
+    Defence(
+        "a dial is not broken off",
+        "src/folkmoot/network/peers.py",
+        "self._late.add(dialing)",
+        "dialing.cancel()",
+        (CONNECTIONS + "a_connection_that_the_dialer_waits_for_no_more_serves_the_other_side_that_has_it",),
+    ),
+    Defence(
+        "no connection with who was removed meanwhile",
+        "src/folkmoot/network/node.py",
+        "if self._peers.get(peer.key) is not peer or peer.set_aside():",
+        "if False:",
+        (CONNECTIONS + "a_dial_that_ends_after_its_peer_was_removed_leaves_no_connection",),
+    ),
+    Defence(
+        "a block is appended after the newest one only",
+        "src/folkmoot/ledger/replica.py",
+        "if self._file.ends_with(self._newest):",
+        "if True:",
+        (
+            "ledger/test_embedded_stopped.py::"
+            "test_a_process_that_is_stopped_while_it_computes_holds_up_nobody_and_its_block_comes_later",
+        ),
     ),
 ]

@@ -146,7 +146,8 @@ def test_a_dial_that_ends_after_its_peer_was_removed_leaves_no_connection(monkey
             removed = dialer._peers[other.id]
             dialer.allow({})
             let.set()
-            await links[0].connection.closed()
+            async with asyncio.timeout(20):
+                await links[0].connection.closed()
             assert not removed._links
 
     asyncio.run(run())

@@ -22,10 +22,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from folkmoot.errors import ChainError, IntegrityError, refusal_of
+from folkmoot.errors import ChainBusy, ChainError, IntegrityError, refusal_of
 from folkmoot.keccak import keccak
+from folkmoot.ledger.holders import writer_of
 
-__all__ = ["Block", "ChainFile", "Meta", "create_chain", "genesis_hash", "make_block", "write_genesis"]
+__all__ = ["BUSY_SECONDS", "Block", "ChainFile", "Meta", "create_chain", "genesis_hash", "make_block", "write_genesis"]
 
 _APPLICATION = 0x466F6C6B
 """The application id in the header: "Folk"."""
@@ -37,7 +38,8 @@ SCHEMA = (
     " raw BLOB NOT NULL, hash BLOB NOT NULL) STRICT",
 )
 PAGE = 4096
-_BUSY_SECONDS = 60
+BUSY_SECONDS = 10.0
+"""For so long another process may append before a call gives up; appending takes less than a millisecond."""
 _CHAIN_IDS = 2**50
 """Random chain ids stay below 2**52, the bound of JavaScript wallets."""
 
@@ -154,6 +156,10 @@ class ChainFile:
         """Close the file; the last process to do so folds the WAL into it."""
         self._database.close()
 
+    def wait_at_most(self, seconds: float) -> None:
+        """Wait so long for another process to append, and then raise ``ChainBusy``."""
+        self._database.execute(f"PRAGMA busy_timeout={round(1000 * seconds)}")
+
     def flush_each(self) -> None:
         """Have each block outlast a power cut from now on, for an fsync each: others have been told of it."""
         self._database.execute("PRAGMA synchronous=FULL")
@@ -179,6 +185,11 @@ class ChainFile:
             "SELECT number, timestamp, raw, hash FROM blocks WHERE number = ?", (number,)
         ).fetchone()
         return _as_block(row, number) if row else None
+
+    def ends_with(self, block: Block) -> bool:
+        """Whether ``block`` is the newest one. Only inside ``appending`` does that stay so."""
+        row = self._database.execute("SELECT number, hash FROM blocks ORDER BY number DESC LIMIT 1").fetchone()
+        return (block.number, block.hash) == (row or (0, genesis_hash(self.meta)))
 
     def writers(self) -> dict[int, int]:
         """Block to the SQLite release (as 3_040_001) that appended from there on."""
@@ -225,7 +236,7 @@ class ChainFile:
 
     def _open(self) -> sqlite3.Connection:
         uri = f"{self.path.resolve().as_uri()}?mode=rw"
-        database = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=_BUSY_SECONDS, check_same_thread=False)
+        database = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False)
         for pragma in (f"synchronous={self._synchronous}", "trusted_schema=OFF", "cell_size_check=ON"):
             database.execute(f"PRAGMA {pragma}")
         return database
@@ -263,7 +274,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         if "full" in message:
             raise ChainError(f"{path}: the disk is full; nothing was appended. Free space and send again") from error
         if "locked" in message or "busy" in message:
-            raise ChainError(f"{path} was held by another process for {_BUSY_SECONDS} s; is one stopped?") from error
+            raise ChainBusy(f"nothing was appended to {path}, for it is held by {writer_of(path)}") from error
         raise ChainError(f"{path} cannot be used as a ledger file: {message}; {refusal_of(error)}") from error
     except OSError as error:
         if isinstance(error, FileExistsError):

@@ -100,6 +100,7 @@ class HostedReplica(Replica):
         """Use the file that the book names; start over if it is another one."""
         if self.book.ledger != self._file.path:
             file = ChainFile(self.book.ledger)
+            file.wait_at_most(self._waits)
             self._file.close()
             self._file = file
             self._cache = file.path.with_name(file.path.name + ".cache")

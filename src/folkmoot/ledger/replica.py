@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from folkmoot.errors import ChainError, IntegrityError, LedgerRefused
-from folkmoot.ledger.chainfile import Block, ChainFile, genesis_hash, make_block, storage_errors
+from folkmoot.ledger.chainfile import BUSY_SECONDS, Block, ChainFile, genesis_hash, make_block, storage_errors
 from folkmoot.ledger.evm import ZERO, Log, Machine, Outcome
 from folkmoot.ledger.history import SPAN, History, Record
 from folkmoot.ledger.transaction import GAS_LIMIT, Transaction, decode
@@ -29,8 +29,14 @@ ledger time, so whoever could put it far ahead could close every phase. Blocks n
 
 _ADDRESS = re.compile("0x[0-9a-fA-F]{40}")
 _BATCH = 500
+_DRAFTS = 3
+"""How often a transaction is run on a block that turns out not to be the newest any more."""
 _UNKNOWN = -1
 """Not a change counter: look again, whatever the counter says. It does not count what this process appended."""
+
+
+_Draft = tuple[Block, Transaction, Outcome]
+"""A block, and what it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +70,7 @@ class Replica:
         self._scratch = None if trust_cache else tempfile.TemporaryDirectory(prefix="folkmoot-")
         own = Path(self._scratch.name) if self._scratch else None
         self._cache = own or self._file.path.with_name(self._file.path.name + ".cache")
+        self._waits = BUSY_SECONDS
         self._seen = _UNKNOWN
         self._torn = True
         try:
@@ -77,6 +84,11 @@ class Replica:
         self._file.close()
         if self._scratch:
             self._scratch.cleanup()
+
+    def wait_at_most(self, seconds: float) -> None:
+        """Wait so long for another process to append, and then raise ``ChainBusy``."""
+        self._waits = seconds
+        self._file.wait_at_most(seconds)
 
     @property
     def path(self) -> Path:
@@ -117,16 +129,14 @@ class Replica:
         nothing is appended. Raises ChainError if the file cannot be written.
         """
         transaction = decode(raw, self.meta.chain_id)
-        with self.lock:
-            self._seen = _UNKNOWN
-            with self._file.appending():
-                self._follow()
-                self._check_right()
-                number, parent = self.number + 1, self._newest
-                block = make_block(parent.hash, number, max(parent.timestamp, int(self.clock())), raw)
-                outcome = self._machine.run(transaction, number, block.timestamp)
-                self._file.append(block)
-            self._adopt(block, transaction, outcome)
+
+        def draft() -> _Draft:
+            self._check_right()
+            number, parent = self.number + 1, self._newest
+            block = make_block(parent.hash, number, max(parent.timestamp, int(self.clock())), raw)
+            return block, transaction, self._machine.run(transaction, number, block.timestamp)
+
+        self._append(draft, self._check_right)
         return transaction.hash
 
     def take(self, block: Block) -> bool:
@@ -134,19 +144,45 @@ class Replica:
 
         Raises IntegrityError if it does not follow from the newest block, or another one has its number.
         """
+
+        def draft() -> _Draft | None:
+            if block.number > self.number:
+                return block, *self._checked(self._machine, self._newest, block)
+            if self._file.block(block.number) != block:
+                raise IntegrityError(f"block {block.number} is another one here")
+            return None
+
+        return self._append(draft, _no_objection)
+
+    def _append(self, draft: Callable[[], _Draft | None], check: Callable[[], None]) -> bool:
+        """Append what ``draft`` makes of the newest block, unless that is nothing; whether it was something.
+
+        A block is drafted before the file is held, so that a process that is stopped while it computes holds up nobody;
+        anew if another process was faster; and while the file is held if others always are. ``check`` raises where this
+        process may append no more.
+        """
         with self.lock:
             self._seen = _UNKNOWN
-            with self._file.appending():
-                self._follow()
-                if block.number <= self.number:
-                    known = self._file.block(block.number)
-                    if known != block:
-                        raise IntegrityError(f"block {block.number} is another one here")
+            for _ in range(_DRAFTS):
+                with storage_errors(self._file.path):
+                    self._follow()
+                    drafted = draft()
+                if drafted is None:
                     return False
-                transaction, outcome = self._checked(self._machine, self._newest, block)
-                self._file.append(block)
-            self._adopt(block, transaction, outcome)
-        return True
+                with self._file.appending():
+                    if self._file.ends_with(self._newest):
+                        check()
+                        self._file.append(drafted[0])
+                        break
+            else:
+                with self._file.appending():
+                    self._follow()
+                    drafted = draft()
+                    if drafted is None:
+                        return False
+                    self._file.append(drafted[0])
+            self._adopt(*drafted)
+            return True
 
     def check(self, raw: bytes) -> Transaction:
         """The transaction ``raw``, which could be the next block's. Raises LedgerRefused as ``send`` would."""
@@ -300,6 +336,10 @@ class Replica:
         if wanted is None:
             raise IntegrityError(f"block {number} is missing")
         return wanted
+
+
+def _no_objection() -> None:
+    pass
 
 
 def _check_address(address: str) -> None:

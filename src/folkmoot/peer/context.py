@@ -13,7 +13,7 @@ from typing import ParamSpec, TypeVar
 from blake3 import blake3
 
 from folkmoot.digest import Hash
-from folkmoot.errors import IntegrityError, NetworkError
+from folkmoot.errors import ChainBusy, IntegrityError, NetworkError
 from folkmoot.ledger import Moot, statements
 from folkmoot.ledger.records import Dataset, Grant, Member, called
 from folkmoot.network import Node, fetch
@@ -41,6 +41,9 @@ REQUEST_SECONDS = 20.0
 SLOWEST_RATE = 64 << 10
 """Bytes a second; a request gets ``REQUEST_SECONDS`` and what its bodies take at this rate."""
 FETCH_SECONDS = 300.0
+BUSY_WAIT, BUSY_PAUSE, BUSY_SECONDS = 0.05, 0.2, 10.0
+"""Seconds that the event loop waits for another process to append to the ledger file; until it tries again; until that
+is an error."""
 WRITERS = 4
 """Transactions of this peer that may wait for their blocks at the same time."""
 _REPEAT_SECONDS = 60.0
@@ -119,7 +122,7 @@ class PeerContext:
     async def post(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Write to the ledger, likewise; returns once it stands there."""
         if self._writer is None:
-            return call(*args, **kwargs)
+            return await _in_turn(lambda: call(*args, **kwargs))
         return await asyncio.get_running_loop().run_in_executor(self._writer, lambda: call(*args, **kwargs))
 
     async def own_grant(self, task: int) -> Grant | None:
@@ -353,6 +356,19 @@ class PeerContext:
         """What a member is called."""
         known = self.members.get(member)
         return f"member {member}" if known is None else known.name
+
+
+async def _in_turn(call: Callable[[], T]) -> T:
+    """What ``call`` gives once no other process holds the ledger file. The event loop, which answers the other members,
+    never waits for long. Raises ``ChainBusy``, which names who holds it, when that goes on."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return call()
+        except ChainBusy:
+            if time.monotonic() >= deadline:
+                raise
+        await asyncio.sleep(BUSY_PAUSE)
 
 
 class Told(logging.Handler):

@@ -24,7 +24,7 @@ from folkmoot.ledger.records import Member, Standing, TaskRecord
 from folkmoot.network import BlobMessage, BodyReader, Message, Node, PortTaken, Reply, serve_blobs
 from folkmoot.peer import governing
 from folkmoot.peer.backfill import ROOMY, Backfill, collect, is_full
-from folkmoot.peer.context import PeerContext, Told
+from folkmoot.peer.context import BUSY_WAIT, PeerContext, Told
 from folkmoot.peer.home import Home
 from folkmoot.peer.hosting import Hosting
 from folkmoot.peer.hostmessages import HostMessage
@@ -93,6 +93,8 @@ class Daemon:
         self._moot = home.moot(chain)
         self._embedded = self._moot.embedded
         self._copy = chain.replica if isinstance(chain.replica, HostedReplica) else None
+        if chain.replica is not None:
+            chain.replica.wait_at_most(BUSY_WAIT)
         messages = BlobMessage | RoundMessage
         self._node = Node(home.identity.endpoint_secret, messages if self._copy is None else messages | HostMessage)
         self._hosting: Hosting | None = None

@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
-from folkmoot.errors import ChainError, FolkmootError, IntegrityError, NetworkError, ProtocolError
+from folkmoot.errors import ChainBusy, ChainError, FolkmootError, IntegrityError, NetworkError, ProtocolError
 from folkmoot.ledger.hostbook import Trouble
 from folkmoot.ledger.hosting import Head
 from folkmoot.ledger.replica import AHEAD_SECONDS
@@ -132,6 +132,9 @@ class Watch:
             if giver != self._book.host:
                 raise
             self._suspect(str(fault))
+            raise NetworkError(str(fault)) from fault
+        except ChainBusy as fault:  # a process of this machine holds up this copy, and not the host
+            self._peer.complain(str(fault))
             raise NetworkError(str(fault)) from fault
         except (IntegrityError, ProtocolError, ChainError) as fault:
             if giver == self._book.host:
