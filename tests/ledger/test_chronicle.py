@@ -72,7 +72,7 @@ def test_everything_is_told_in_words(history: list[Entry]) -> None:
     names, motions = names_in(history), {e["motion"]: e for e in history if e.kind == "Moved"}
     told = [tell(entry, names, motions) for entry in history]
     for words in (
-        "anna joins as member 0",
+        "anna joins as member 1",
         "carl moves to remove dora (motion 2)",
         "anna votes against motion 2 (remove dora)",
         "motion 1 (adopt task 1) is enacted: 3 for, 0 against",
