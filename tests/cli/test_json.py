@@ -121,6 +121,7 @@ def every_verb(folder: Path) -> Told:
     told.documents["review"]["files"] = sorted(told.documents["review"]["files"])
     told.say(anna, "check", task, "--data", folder / "story" / "anna.txt", pin="check")
     told.say(anna, "data", "add", folder / "story" / "anna.txt", "--records", 30, pin="data add")
+    told.say(anna, "data", "update", 5, folder / "story" / "bert.txt", "--records", 30, pin="data update")
     told.say(anna, "backup", pin="backup")
     _found_and_join(told, folder)
     return told

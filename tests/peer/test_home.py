@@ -7,11 +7,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from folkmoot.errors import LocalError
+from folkmoot.errors import IntegrityError, LocalError
 from folkmoot.network import Listening
+from folkmoot.peer.backup import read_backup, restore, save_backup
+from folkmoot.peer.datasets import add_dataset, check_granted, relink
 from folkmoot.peer.founding import listens
 from folkmoot.peer.home import Config, Home
 from folkmoot.peer.identity import Identity
+from folkmoot.peer.local import LocalMoot
 from folkmoot.peer.status import Complaint, PeerStatus, TaskStatus, read_status, write_status
 
 CONFIG = Config(name="cleveland", ledger="/srv/moot.sqlite", contract="0x" + "ab" * 20)
@@ -150,3 +153,54 @@ def test_a_peer_listens_where_its_moot_is_unless_told() -> None:
     assert listens("http://127.0.0.1:8545,https://node.example.org/key") == everywhere
     assert listens(f"host:{key}@127.0.0.1:4100") == here
     assert listens(f"host:{key}@127.0.0.1:4100,198.51.100.7:4100") == everywhere
+
+
+def test_a_backup_file_brings_back_all_that_a_member_cannot_get_from_others(tmp_path: Path) -> None:
+    moot = LocalMoot.found(tmp_path / "moot", ["anna", "bert"], name="test")
+    home = moot.homes["anna"]
+    for name in ("a.csv", "terms.txt"):
+        (tmp_path / name).write_text("1\n2\n")
+    add_dataset(home, tmp_path / "a.csv", 2, "two patients", terms=tmp_path / "terms.txt")
+    save_backup(home, tmp_path / "backup.json")
+    assert (tmp_path / "backup.json").stat().st_mode & 0o777 == 0o600
+
+    back = restore(tmp_path / "back", *read_backup(tmp_path / "backup.json"))
+    assert (back.identity, back.config, back.data()) == (home.identity, home.config, home.data())
+    assert {card.name for card in back.cards.iterdir()} == {card.name for card in home.cards.iterdir()}
+    (tmp_path / "a.csv").rename(tmp_path / "b.csv")
+    relink(back, 1, tmp_path / "b.csv")
+    assert check_granted(back, back.moot(), 1) == tmp_path / "b.csv"
+
+
+def test_a_restored_home_keeps_what_it_knows_better(tmp_path: Path) -> None:
+    home = LocalMoot.found(tmp_path / "moot", ["anna", "bert"], name="test").homes["anna"]
+    (tmp_path / "a.csv").write_text("1\n2\n")
+    add_dataset(home, tmp_path / "a.csv", 2)
+    save_backup(home, tmp_path / "backup.json")
+    home.add_data(1, tmp_path / "elsewhere.csv")
+    restore(home.path, *read_backup(tmp_path / "backup.json"))
+    assert home.data() == {1: str(tmp_path / "elsewhere.csv")}
+
+
+def test_a_damaged_backup_is_refused(tmp_path: Path) -> None:
+    home = LocalMoot.found(tmp_path / "moot", ["anna", "bert"], name="test").homes["anna"]
+    (tmp_path / "a.csv").write_text("1\n2\n")
+    add_dataset(home, tmp_path / "a.csv", 2)
+    file = tmp_path / "backup.json"
+    save_backup(home, file)
+    (name,) = (card.name for card in home.cards.iterdir())
+    whole = file.read_text()
+    for wrong, words in (
+        (whole.replace(name, f"../{name}"), "is damaged: the card"),
+        (whole.replace(name, f"{bytes(32).hex()}.json"), "is damaged: the card"),
+        (whole.replace("folkmoot-backup-1", "folkmoot-backup-2"), "this version reads folkmoot-backup-1"),
+        (whole.replace(home.identity.seed.hex(), bytes(32).hex()), "its checksum does not fit"),
+        (whole[:100], "is not an identity file"),
+    ):
+        assert wrong != whole
+        file.write_text(wrong)
+        with pytest.raises(IntegrityError, match=words):
+            read_backup(file)
+    file.chmod(0o644)
+    with pytest.raises(LocalError, match="can be read by others"):
+        read_backup(file)

@@ -329,9 +329,11 @@ def _home(report: Mapping[str, Any]) -> list[str]:
     if own is None:
         return ["<p>No peer's folder was looked into.</p>\n"]
     overrides = ((_moment(o["time"]), o["what"], o["how"]) for o in own["overrides"])
+    strayed = ((_moment(s["time"]), s["dataset"], s["task"], s["found"]) for s in own.get("data", ()))
     refused = ((r["event"], r["why"], r["times"], _moment(r["first"]), _moment(r["last"])) for r in own["refused"])
     return [
         f"<p>Of the peer of {escape(str(own['name']))}. Nobody else can check these lines.</p>\n",
         _table("Safeguards that its administrator did without", ("At", "What", "Where it was said"), overrides),
+        _table("Granted data that was found changed, missing, or back", ("At", "Dataset", "Task", "Found"), strayed),
         _table("What this peer refused or complained of", ("Event", "Why", "Times", "First", "Last"), refused),
     ]

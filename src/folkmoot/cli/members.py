@@ -236,24 +236,28 @@ def sponsor(
 
 
 def backup(
-    file: Annotated[Path | None, typer.Option(help="Copy it to this new file instead.", dir_okay=False)] = None,
+    file: Annotated[
+        Path | None, typer.Option(help="Write keys, cards of datasets and settings to this new file.", dir_okay=False)
+    ] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Print the 24 words that restore your keys, or copy them to a file.
+    """Print the 24 words that restore your keys, or write a file that restores your datasets' cards too.
 
-    Whoever has the words is you: keep them on paper, away from this machine.
+    Whoever has the words, or the file, is you: keep them away from this machine, and make the file anew when you have
+    described a dataset. It holds no data, and where the data lies it tells nobody else.
     """
+    from folkmoot.peer.backup import save_backup
     from folkmoot.peer.home import Home
 
-    identity = Home(home).identity
+    peer = Home(home)
     if file is not None:
-        identity.save(file)
-        print(f"saved to {file}; restore with: folkmoot restore --file {file}")
+        save_backup(peer, file)
+        print(f"saved to {file}: keys and {len(peer.data())} datasets; restore with: folkmoot restore --file {file}")
     elif json:
-        show_json({"words": identity.words()})
+        show_json({"words": peer.identity.words()})
     else:
-        _show_words(identity.words())
+        _show_words(peer.identity.words())
 
 
 def restore(
@@ -262,17 +266,26 @@ def restore(
     ] = None,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
-    """Restore your keys from the 24 words, or a file, of a backup."""
-    from folkmoot.peer.home import Home
+    """Restore your keys from the 24 words of a backup; from a file, what you know of your datasets too."""
+    from folkmoot.peer.backup import read_backup
+    from folkmoot.peer.backup import restore as put_back
     from folkmoot.peer.identity import Identity
 
     if file is not None:
-        identity = Identity.load(file)
+        identity, found = read_backup(file)
     else:
         typer.echo("Enter the 24 words, separated by spaces or line breaks:", err=True)
-        identity = Identity.from_words(_read_words())
-    Home(home).ensure_identity(identity)
+        identity, found = Identity.from_words(_read_words()), None
+    peer = put_back(home, identity, found)
     print(f"restored {identity.account.address} to {home}")
+    if found is None:
+        print(
+            "These are keys alone: which data your datasets were, only a backup file tells. Without one, describe them"
+            " anew: folkmoot data add"
+        )
+    for dataset, place in peer.data().items():
+        if not Path(place).exists():
+            print(f"dataset {dataset} is not at {place} any more: folkmoot data relink {dataset} PATH")
 
 
 def _document(moot: Moot, member: Member) -> dict[str, object]:

@@ -17,6 +17,7 @@ from folkmoot.peer.home import Home
 
 __all__ = [
     "Card",
+    "Changed",
     "description_of",
     "draw_card",
     "held_against",
@@ -26,6 +27,10 @@ __all__ = [
     "line_of",
     "read_card",
 ]
+
+
+class Changed(DataError):
+    """The data is something else than its card says."""
 
 
 class Card(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,10 +102,10 @@ def read_card(home: Home, dataset: Dataset) -> Card:
 
 
 def held_against(card: Card, dataset: int, path: Path) -> bytes:
-    """The mark of the data at ``path``, which is what ``card`` describes. Raises ``DataError`` where it is not."""
+    """The mark of the data at ``path``, which is what ``card`` describes. Raises ``Changed`` where it is not."""
     found, mark = fingerprint_of(path, bytes.fromhex(card.salt))
     if found.hex() != card.fingerprint:
-        raise DataError(
+        raise Changed(
             f"{path} is not the data that dataset {dataset} was described by, and that was consented to: put that back,"
             f" or take up what is there now: folkmoot data update {dataset}"
         )

@@ -53,8 +53,8 @@ class Custody:
         self._place = place
         self._seen: dict[int, tuple[float, Kept]] = {}
         """When each dataset was last found to be as its card says, and what was found."""
-        self._wrong: dict[int, tuple[str, bytes, str]] = {}
-        """Path and mark of what was found to be something else, and the words for it: not read whole at every look."""
+        self._wrong: dict[int, tuple[str, bytes, DataError]] = {}
+        """Path and mark of what was found to be something else, and what to raise for it: read whole but once."""
         self._reading: dict[int, asyncio.Task[Kept]] = {}
 
     async def look(self, dataset: Dataset, *, now: bool = False) -> Kept:
@@ -72,9 +72,9 @@ class Custody:
         at, seen = self._seen.get(dataset.id, (float("-inf"), None))
         if seen is not None and seen.path == path and not now and time.monotonic() < at + FRESH_SECONDS:
             return seen
+        self._seen.pop(dataset.id, None)
         mark = await asyncio.to_thread(mark_of, Path(path))
         if seen is None or (seen.path, seen.mark) != (path, mark):
-            self._seen.pop(dataset.id, None)
             seen = await self._read(dataset, path, mark)
         self._seen[dataset.id] = time.monotonic(), seen
         return seen
@@ -88,7 +88,7 @@ class Custody:
     async def _read(self, dataset: Dataset, path: str, mark: bytes) -> Kept:
         wrong = self._wrong.get(dataset.id)
         if wrong is not None and wrong[:2] == (path, mark):
-            raise DataError(wrong[2])
+            raise wrong[2]
         reading = self._reading.get(dataset.id)
         if reading is None:
             reading = asyncio.create_task(self._fingerprint(dataset, path, mark))
@@ -105,7 +105,7 @@ class Custody:
             card = await asyncio.to_thread(read_card, self._home, dataset)
             read = await asyncio.to_thread(held_against, card, dataset.id, Path(path))
         except DataError as error:
-            self._wrong[dataset.id] = path, mark, str(error)
+            self._wrong[dataset.id] = path, mark, error
             raise
         self._wrong.pop(dataset.id, None)
         return Kept(dataset.id, path, read)

@@ -32,7 +32,7 @@ from folkmoot.peer.durable import write_once
 if TYPE_CHECKING:
     from eth_account.hdaccount.mnemonic import Mnemonic
 
-__all__ = ["SEED_BYTES", "WORDS", "Identity", "check_binding"]
+__all__ = ["SEED_BYTES", "WORDS", "Identity", "check_binding", "read_secret", "write_secret"]
 
 SEED_BYTES = 32
 WORDS = 24
@@ -92,13 +92,11 @@ class Identity:
 
         Raises ``LocalError`` when the file is missing, malformed, or readable by others than its owner.
         """
-        try:
-            mode = path.stat().st_mode
-            raw = path.read_bytes()
-        except OSError as error:
-            raise LocalError(f"cannot read the identity {path}: {error.strerror}") from None
-        if stat.S_IMODE(mode) & 0o077:
-            raise LocalError(f"{path} can be read by others; it holds all your keys: run chmod 600 {path}")
+        return cls.parse(read_secret(path), path)
+
+    @classmethod
+    def parse(cls, raw: bytes, path: Path) -> Identity:
+        """The identity in the content of a file. Raises ``IntegrityError``, naming ``path``, when it is malformed."""
         try:
             file = msgspec.json.decode(raw, type=_File)
             seed = bytes.fromhex(file.seed)
@@ -110,16 +108,16 @@ class Identity:
             raise _damaged(path, "its checksum does not fit its seed")
         return cls(seed)
 
+    def encoded(self) -> bytes:
+        """What ``parse`` takes."""
+        return msgspec.json.encode(_File(_FORMAT, self.seed.hex(), _checksum(self.seed)))
+
     def save(self, path: Path) -> None:
         """Write the seed to a new file that only its owner can read, atomically and durably.
 
         Raises ``LocalError`` when the file exists: overwriting an identity loses a member its keys; and ``DiskError``.
         """
-        file = _File(_FORMAT, self.seed.hex(), _checksum(self.seed))
-        try:
-            write_once(path, msgspec.json.format(msgspec.json.encode(file)) + b"\n", mode=0o600)
-        except FileExistsError:
-            raise LocalError(f"{path} exists and is not overwritten; move it away first if you are sure") from None
+        write_secret(path, msgspec.json.format(self.encoded()) + b"\n")
 
     @cached_property
     def account(self) -> Signer:
@@ -165,6 +163,26 @@ class Identity:
     def _derive(self, purpose: bytes, length: int) -> bytes:
         info = b"folkmoot 2026 " + purpose + b" v1"
         return HKDF(algorithm=SHA256(), length=length, salt=_SALT, info=info).derive(self.seed)
+
+
+def read_secret(path: Path) -> bytes:
+    """The content of a file that holds keys. Raises ``LocalError`` when it cannot be read, or others can read it."""
+    try:
+        mode = path.stat().st_mode
+        raw = path.read_bytes()
+    except OSError as error:
+        raise LocalError(f"cannot read the identity {path}: {error.strerror}") from None
+    if stat.S_IMODE(mode) & 0o077:
+        raise LocalError(f"{path} can be read by others; it holds all your keys: run chmod 600 {path}")
+    return raw
+
+
+def write_secret(path: Path, content: bytes) -> None:
+    """Write a new file that holds keys, for its owner alone. Raises ``LocalError`` when it exists."""
+    try:
+        write_once(path, content, mode=0o600)
+    except FileExistsError:
+        raise LocalError(f"{path} exists and is not overwritten; move it away first if you are sure") from None
 
 
 def check_binding(member: Member) -> bool:

@@ -72,7 +72,7 @@ class Astray(NamedTuple):
     task: int
     """The task that it was granted to, and that this peer took no part in from then on."""
     what: str
-    """What was wrong with it, or that it is as it was granted again."""
+    """``changed``, ``missing`` (or unreadable, or without its card), or ``as it was granted`` again."""
 
 
 class Journal:

@@ -14,7 +14,7 @@ import msgspec
 
 from folkmoot.ledger.records import iso
 from folkmoot.peer.home import Home
-from folkmoot.peer.journal import Journal, overrides
+from folkmoot.peer.journal import Journal, overrides, strayed
 from folkmoot.peer.log import Log
 
 __all__ = ["own_record", "record_override"]
@@ -26,7 +26,8 @@ _WORDS = 300
 
 
 def own_record(home: Home) -> dict[str, Any]:
-    """The member's name and number, its overrides of safeguards, and what its log says that it refused.
+    """The member's name and number, its overrides of safeguards, when it found granted data changed, and what its log
+    says that it refused.
 
     Raises ``StoreError`` when the journal cannot be read.
     """
@@ -35,6 +36,9 @@ def own_record(home: Home) -> dict[str, Any]:
         "member": None if me is None else me.number,
         "name": home.config.name,
         "overrides": [{"time": iso(o.time), "what": o.what, "how": o.how} for o in overrides(home)],
+        "data": [
+            {"time": iso(s.time), "dataset": s.dataset, "task": s.task, "found": s.what} for s in strayed(home)
+        ],
         "refused": _refused(home.log_file),
     }
 

@@ -15,6 +15,7 @@ from folkmoot.digest import Hash
 from folkmoot.errors import DataError, LocalError, NetworkError, ProtocolError, TaskError
 from folkmoot.ledger.records import TaskRecord
 from folkmoot.network import BodyReader, Message, Reply
+from folkmoot.peer.cards import Changed
 from folkmoot.peer.compute import Compute, Overtaken
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.custody import Kept, Unread
@@ -302,7 +303,8 @@ class TaskSession:
         """Take no part while the data is not what was consented to, and have it on record."""
         if self._astray != str(error):
             self._astray = str(error)
-            self._peer.journal.data_seen(dataset, self.record.id, str(error))
+            found = "changed" if isinstance(error, Changed) else "missing"  # in an audit nobody is told where it lies
+            self._peer.journal.data_seen(dataset, self.record.id, found)
             self._peer.log("data changed", task=self.record.id, dataset=dataset, reason=str(error))
         self.fail("train", error)
 
