@@ -47,7 +47,7 @@ def test_who_s_data_changes_in_the_middle_of_a_task_takes_no_part_until_it_is_gr
         moot.until("dora's new data serves", lambda: [f for f in moot.finals(task)[since:] if f.survivors >> 3 & 1])
         assert moot.view(task).phase is not Phase.DONE
         told = [(seen.dataset, seen.task, seen.what) for seen in strayed(moot.homes["dora"])]
-        assert told == [(4, task, what) for what in ("changed", "as it was granted", "missing")]
+        assert told[:3] == [(4, task, what) for what in ("changed", "as it was granted", "missing")]
         assert [row["found"] for row in own_record(moot.homes["dora"])["data"]] == [what for _, _, what in told]
 
 

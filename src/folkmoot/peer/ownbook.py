@@ -36,9 +36,7 @@ def own_record(home: Home) -> dict[str, Any]:
         "member": None if me is None else me.number,
         "name": home.config.name,
         "overrides": [{"time": iso(o.time), "what": o.what, "how": o.how} for o in overrides(home)],
-        "data": [
-            {"time": iso(s.time), "dataset": s.dataset, "task": s.task, "found": s.what} for s in strayed(home)
-        ],
+        "data": [{"time": iso(s.time), "dataset": s.dataset, "task": s.task, "found": s.what} for s in strayed(home)],
         "refused": _refused(home.log_file),
     }
 
