@@ -42,6 +42,14 @@ def test_a_log_on_a_full_disk_is_silent() -> None:
     log.write("late")
 
 
+def test_a_log_has_members_by_number_from_one(tmp_path: Path) -> None:
+    log = Log(tmp_path / "log.jsonl")
+    log.write("accuses", member=0, task=1, round=0)
+    log.close()
+    line = msgspec.json.decode((tmp_path / "log.jsonl").read_bytes())
+    assert (line["member"], line["task"], line["round"]) == (1, 1, 0)
+
+
 def test_a_log_that_was_deleted_or_set_aside_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     log = Log(path)

@@ -12,11 +12,14 @@ from pathlib import Path
 import msgspec
 
 from folkmoot.peer.durable import refusals
+from folkmoot.round.view import number_of
 
 __all__ = ["Log", "make_room"]
 
 LOG_BYTES = 16 << 20
 """A log of this size is renamed to ``NAME.1``, in place of the one before, and a new one begun."""
+_MEMBERS = frozenset(("collector", "contributor", "dealer", "member", "source", "with_member"))
+"""Fields that callers fill with the index of a member."""
 
 
 class Log:
@@ -41,8 +44,9 @@ class Log:
         self._file.close()
 
     def write(self, event: str, **fields: object) -> None:
-        """One line: the time in Unix seconds, what happened, and the fields."""
-        record: Mapping[str, object] = {"time": round(time.time(), 3), "event": event, **fields}
+        """One line: the time in Unix seconds, what happened, and the fields; members by number, from 1."""
+        told = {name: number_of(value) for name, value in fields.items() if name in _MEMBERS and isinstance(value, int)}
+        record: Mapping[str, object] = {"time": round(time.time(), 3), "event": event, **fields, **told}
         line = msgspec.json.encode(record, enc_hook=str) + b"\n"
         with contextlib.suppress(OSError, ValueError):
             if self._is_gone():
