@@ -57,6 +57,7 @@ PATTERNS = (
 VARIES = {
     "load_seconds",
     "training_seconds",
+    "loss",
     "age",
     "pid",
     "chain_id",
@@ -91,8 +92,9 @@ class Told:
     def __init__(self) -> None:
         self.documents: dict[str, Any] = {}
 
-    def say(self, home: Path, *words: object, pin: str | None = None) -> Any:
-        ran = CliRunner().invoke(APP, [*map(str, words), "--home", str(home), "--json"])
+    def say(self, home: Path | None, *words: object, pin: str | None = None) -> Any:
+        where = () if home is None else ("--home", str(home))
+        ran = CliRunner().invoke(APP, [*map(str, words), *where, "--json"])
         assert ran.exit_code in (0, 3, 4), (words, ran.output, ran.exception)
         document = json.loads(ran.stdout)
         self.documents[pin or " ".join(str(word) for word in words if not Path(str(word)).is_absolute())] = document
@@ -119,6 +121,7 @@ def every_verb(folder: Path) -> Told:
     _decide(told, anna, bert)
     told.say(anna, "review", told.say(anna, "propose", task, pin="propose")["task"], pin="review")
     told.documents["review"]["files"] = sorted(told.documents["review"]["files"])
+    told.say(None, "try", task, folder / "story" / "anna.txt", folder / "story" / "bert.txt", pin="try")
     told.say(anna, "check", task, "--data", folder / "story" / "anna.txt", pin="check")
     told.say(anna, "data", "add", folder / "story" / "anna.txt", "--records", 30, pin="data add")
     told.say(anna, "data", "update", 5, folder / "story" / "bert.txt", "--records", 30, pin="data update")

@@ -20,7 +20,7 @@ _PANELS: Mapping[str, Sequence[str]] = {
     "See it": ("demo.demo",),
     "Members": ("members.new", "members.join", "members.invite", "members.members", "members.sponsor"),
     "Keys": ("members.id_", "members.backup", "members.restore", "members.delegate"),
-    "Writing a task": ("rehearsing.check",),
+    "Writing a task": ("trying.try_", "rehearsing.check", "trying.rehearse"),
     "Data and tasks": (
         *(
             "tasks.propose",

@@ -20,7 +20,7 @@ from folkmoot.cli.demo_settings import Attack, choose
 if TYPE_CHECKING:
     from folkmoot.cli.demo_settings import Settings
 
-__all__ = ["demo"]
+__all__ = ["demo", "kept_folder", "leaving_on_signals"]
 
 _MODEL = Path("folkmoot-demo.safetensors")
 
@@ -61,7 +61,7 @@ def demo(
     """
     began = time.monotonic()
     settings = choose(peers=peers, rounds=rounds, kill=not no_kill, seed=seed, private=private, attack=attack)
-    with _leaving_on_signals(), _folder(keep) as folder:
+    with leaving_on_signals(), kept_folder(keep) as folder:
         _run(settings, folder, folder / "model.safetensors" if keep else _MODEL, began)
         if keep:
             print(f"everything is in {folder}; look around: folkmoot log 1 --home {folder / settings.names[0]}")
@@ -79,7 +79,8 @@ def _run(settings: Settings, folder: Path, model: Path, began: float) -> None:
 
 
 @contextlib.contextmanager
-def _folder(keep: Path | None) -> Iterator[Path]:
+def kept_folder(keep: Path | None) -> Iterator[Path]:
+    """A folder that is removed afterwards, or ``keep``, which has to be new. Raises ``LocalError`` where it is not."""
     if keep is None:
         # Short, and not below a home directory: whole paths appear in what the demo prints.
         folder = Path(tempfile.mkdtemp(prefix="folkmoot-demo-"))
@@ -97,8 +98,8 @@ def _folder(keep: Path | None) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def _leaving_on_signals() -> Iterator[None]:
-    """SIGTERM and a closed terminal end the demo as Ctrl-C does, through every ``finally`` on the way."""
+def leaving_on_signals() -> Iterator[None]:
+    """SIGTERM and a closed terminal end a command as Ctrl-C does, through every ``finally`` on the way."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         raise SystemExit(128 + number)

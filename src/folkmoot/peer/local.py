@@ -47,11 +47,12 @@ class LocalMoot:
             homes[member], _ = join(folder / member, ticket, member=member, listen=ANYWHERE, identity=keys[member])
         return cls(folder, homes)
 
-    def offer(self, task: Path, data: Mapping[str, Path], records: int | None = None) -> int:
+    def offer(self, task: Path, data: Mapping[str, Path], records: int | Mapping[str, int] | None = None) -> int:
         """Describe each member's dataset, propose the task, which is one's own, and adopt it by all votes; its id. All
-        that is missing then are the grants."""
+        that is missing then are the grants. ``records`` in each dataset are counted where they are not told."""
         for member, path in data.items():
-            add_dataset(self.homes[member], path, records or count_records(path), f"the data of {member}")
+            told = records[member] if isinstance(records, Mapping) else records
+            add_dataset(self.homes[member], path, told or count_records(path), f"the data of {member}")
         first, *others = self.homes.values()
         record, _ = propose(first, draft_here(task))
         moots = (home.moot() for home in others)
