@@ -199,3 +199,18 @@ def test_a_member_that_holds_nothing_out_adds_nothing_to_the_metrics():
     state = fm.alone(task, other)
     empty = (train, (np.zeros((0, 13)), np.zeros(0)))
     assert fm.held_out(task, state, other, empty) == fm.held_out(task, state, other)
+
+
+def test_local_steps_are_so_many_batches_whatever_the_size_of_a_members_data():
+    x, y = np.random.default_rng(0).normal(size=(64, 2)), np.arange(64) % 2
+
+    def sent(count, **work):
+        task = fm.LogisticTask(name="t", load=None, features=2, standardise=False, batch_size=16, **work)
+        return task.contribute(task.init(), ((x[:count], y[:count]),) * 2, fm.Context(1, bytes(32))).arrays["weights"]
+
+    np.testing.assert_array_equal(sent(64, local_steps=4), sent(64))
+    np.testing.assert_array_equal(sent(64, local_steps=8), sent(64, local_epochs=2))
+    np.testing.assert_array_equal(sent(16, local_steps=4), sent(16, local_epochs=4))
+    assert not np.array_equal(sent(64, local_steps=1), sent(64))
+    with pytest.raises(TaskError, match="local_epochs=1 and local_steps=1 are both given"):
+        sent(64, local_epochs=1, local_steps=1)

@@ -100,3 +100,32 @@ def test_what_does_not_fit_is_refused_with_the_reason(prediction, label, message
 def test_a_sum_too_large_for_the_round_is_an_error_not_a_wrong_number():
     with pytest.raises(TaskError, match="scale the labels"):
         fm.metrics.mean_squared_error.partial(np.array([1e9]), np.array([0.0]))
+
+
+def test_the_area_under_the_curve_counts_pairs_across_members_as_on_pooled_data():
+    members = [(np.array([0.1, 0.3]), np.array([0, 1])), (np.array([0.6, 0.9]), np.array([0, 1]))]
+    within = [fm.metrics.roc_auc.value(fm.metrics.roc_auc.partial(*member)) for member in members]
+    summed = sum(fm.metrics.roc_auc.partial(*member) for member in members)
+    pooled = fm.metrics.roc_auc.partial(*(np.concatenate(part) for part in zip(*members, strict=True)))
+    assert within == [1.0, 1.0]
+    assert fm.metrics.roc_auc.value(summed) == fm.metrics.roc_auc.value(pooled) == 0.75
+
+
+def test_a_metric_that_counts_pairs_is_one_of_the_pairs_within_members():
+    class ConcordanceWithin:
+        """Concordant pairs and pairs, of survival times and predicted ones."""
+
+        words = 2
+
+        def partial(self, prediction, label):
+            longer = label[:, None] > label[None, :]
+            return np.array([((prediction[:, None] > prediction[None, :]) & longer).sum(), longer.sum()])
+
+        def value(self, total):
+            return int(total[0]) / int(total[1])
+
+    metric = ConcordanceWithin()
+    members = [(np.array([1.0, 2.0]), np.array([1.0, 2.0])), (np.array([0.1, 0.2]), np.array([5.0, 6.0]))]
+    assert metric.value(sum(metric.partial(*member) for member in members)) == 1.0
+    pooled = metric.partial(*(np.concatenate(part) for part in zip(*members, strict=True)))
+    assert metric.value(pooled) == pytest.approx(2 / 6), "the pairs across members are all the wrong way round"

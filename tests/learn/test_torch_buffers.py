@@ -15,6 +15,7 @@ from folkmoot.errors import TaskError
 from folkmoot.learn.baselines import mean_of
 from folkmoot.round.reduce import layout_of, make_contribution
 from folkmoot.simulate import simulate
+from folkmoot.simulate.attacks import Attack
 from folkmoot.task import Aggregate, Context, Policy, State, read_state, state_bytes
 from folkmoot.task.protocol import buffers_of
 
@@ -155,3 +156,12 @@ def test_whoever_proposes_reads_what_becomes_of_the_buffers(policy: Policy, said
     task = task_of(policy=policy)
     assert said in promises(policy, 4, buffers_of(task, task.init()))[-1]
     assert len(promises(policy, 4)) == 3
+
+
+def test_a_liar_among_four_leaves_the_statistics_to_the_honest() -> None:
+    attack = Attack(lambda sight: sight.own + 1e6)
+    for policy in (Policy(rounds=4, robust="median", faults=1), Policy(rounds=4, robust="median", faults=1, clip=1.0)):
+        task, members = task_of(policy=policy), scaled(30.0)
+        state = simulate(task, members, liars={1}, attack=attack)
+        assert fm.held_out(task, state, *members)["accuracy"] > 0.85
+        np.testing.assert_allclose(state.arrays["0.running_var"], (X[:300] * 30.0).var(axis=0), rtol=0.5)

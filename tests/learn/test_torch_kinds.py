@@ -227,3 +227,23 @@ def test_local_steps_are_so_many_batches_whatever_the_size_of_a_members_data() -
         task_of(local_epochs=2, local_steps=7)
     with pytest.raises(TaskError, match="local_steps is 0"):
         task_of(local_epochs=None, local_steps=0)
+
+
+def test_a_column_of_class_numbers_is_labels_also_in_two_dimensions() -> None:
+    for column in (Y[:99, None], Y[:99, None].astype(float)):
+        found = train(task_of(), ((X[:99], column), DATA[1]))
+        np.testing.assert_array_equal(found.arrays["weight"], train(task_of()).arrays["weight"])
+
+
+def test_features_of_another_width_and_outputs_that_are_no_tensor_are_told_as_such() -> None:
+    with pytest.raises(DataError, match=r"shape \(examples, 4\), and a layer of the model takes another number"):
+        train(task_of(), ((X[:99, :4], Y[:99]), DATA[1]))
+
+    class Two(nn.Linear):
+        def forward(self, x: Tensor) -> Any:
+            return {"logits": super().forward(x)}
+
+    task = task_of(lambda: Two(5, 2))
+    for call in (lambda: train(task), lambda: task.evaluate(task.init(), DATA)):
+        with pytest.raises(TaskError, match="output is a dict; it must be one tensor"):
+            call()

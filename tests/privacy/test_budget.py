@@ -92,3 +92,10 @@ def test_the_cost_of_records_needs_their_number() -> None:
 @pytest.mark.parametrize("rows", [member_rows, pytest.param(record_rows, marks=pytest.mark.long)])
 def test_the_tables_in_the_documentation_are_what_its_command_prints(rows: Callable[[], Iterator[str]]) -> None:
     assert "\n".join(rows()) in (Path(__file__).parents[2] / "docs" / "privacy.md").read_text()
+
+
+def test_local_steps_cost_what_as_many_batches_cost() -> None:
+    passes, steps = Training(320, 32, 3), Training(320, 32, local_steps=30)
+    assert (passes.steps, steps.steps) == (30, 30)
+    policy = Policy(epsilon=4.0, privacy_unit="record", rounds=3)
+    assert planned(policy, steps) == planned(policy, passes)

@@ -75,6 +75,9 @@ class LogLoss:
 class AreaUnderCurve:
     """The area under the ROC curve, from a histogram of probabilities for each of two classes.
 
+    Pairs across members count as pairs within one do: the histograms add up, so the value is that of all held-out
+    examples in one place. It may be below each member's own where their scores are not comparable.
+
     A pair of a positive and a negative counts one if the positive is in the higher bin, and one half if both are in
     the same. So the value is exact but for pairs that share a bin, and is off by at most half the share of
     such pairs: sum over bins of p * n / (2 P N). Spread evenly, 512 bins are within 0.001.

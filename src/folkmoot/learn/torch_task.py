@@ -28,7 +28,7 @@ except ModuleNotFoundError as _error:
 
 from folkmoot.learn.torch_init import PortableRandomness
 from folkmoot.learn.torch_model import Model
-from folkmoot.learn.torch_training import Loss, Optimizer, Training, fitted, loss_kind
+from folkmoot.learn.torch_training import Loss, Optimizer, Training, fitted, loss_kind, output_of
 
 __all__ = ["TorchTask"]
 
@@ -151,7 +151,9 @@ class TorchTask(SupervisedTask):
         with _torch(self.seed), torch.inference_mode():
             held.write(state.arrays)
             held.module.eval()
-            outputs = [self._to_prediction(held.module(batch)) for batch in torch.split(given, _EVALUATION_BATCH)]
+            outputs = [
+                self._to_prediction(output_of(held.module, batch)) for batch in torch.split(given, _EVALUATION_BATCH)
+            ]
         predictions = torch.cat(outputs)
         if predictions.is_complex():
             raise TaskError(
@@ -237,10 +239,12 @@ class TorchTask(SupervisedTask):
 
     def _labels(self, labels: Any) -> Tensor:
         tensor, kind = _tensor_of("labels", labels), loss_kind(self._loss)
-        if kind in _REAL_LABELS or (tensor.is_floating_point() and tensor.ndim > 1):
+        if kind in _REAL_LABELS or (tensor.is_floating_point() and tensor.ndim > 1 and tensor.shape[1] > 1):
             return tensor.to(self._model().dtype)
         if kind not in _CLASSES:
             return tensor
+        if tensor.ndim == 2 and tensor.shape[1] == 1:
+            tensor = tensor.reshape(-1)  # one column of a table
         whole = tensor.long()
         if tensor.is_floating_point() and not torch.equal(whole.to(tensor.dtype), tensor):
             example = int((whole != tensor).nonzero()[0][0])

@@ -12,7 +12,7 @@ from torch.nn import functional
 from folkmoot.errors import DataError, TaskError
 from folkmoot.learn.torch_model import Model
 
-__all__ = ["Loss", "Optimizer", "Training", "fitted", "loss_kind"]
+__all__ = ["Loss", "Optimizer", "Training", "fitted", "loss_kind", "output_of"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Optimizer = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
@@ -57,7 +57,7 @@ class Training:
             def closure(x: Tensor = x, y: Tensor = y) -> Tensor:
                 nonlocal unchecked
                 optimizer.zero_grad(set_to_none=True)
-                output = _output(module, x)
+                output = output_of(module, x)
                 if unchecked:
                     check_labels(self.loss, labels, output)
                     unchecked = False
@@ -85,9 +85,18 @@ class Training:
             left -= len(sizes)
 
 
-def _output(module: nn.Module, x: Tensor) -> Tensor:
+def output_of(module: nn.Module, x: Tensor) -> Tensor:
+    """What the module makes of these examples. Raises ``DataError`` where the examples are at fault that it fails, and
+    ``TaskError`` where the output is not one tensor."""
     try:
         output = module(x)
+    except RuntimeError as error:
+        if "shapes cannot be multiplied" not in str(error):
+            raise
+        raise DataError(
+            f"The features have shape (examples, {', '.join(map(str, x.shape[1:]))}), and a layer of the model takes"
+            f" another number of values: {error}"
+        ) from None
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

@@ -76,7 +76,14 @@ class Context:
 
 
 class Metric(Protocol):
-    """A quality that can be summed over members: int64 words from predictions, a number from their sum."""
+    """A quality that can be summed over members: int64 words from predictions, a number from their sum.
+
+    Of a quality of *pairs* of examples (the area under a ROC curve, the concordance of survival times), what members
+    can sum decides which pairs count. Words that describe examples one by one, such as histograms of scores by class,
+    give a value over all pairs, also of examples of two members, as on pooled data. Words that count pairs give one
+    over the pairs within members alone, in which members with many examples weigh by the square of their number; name
+    such a metric for it (``concordance_within``).
+    """
 
     @property
     def words(self) -> int:
@@ -94,7 +101,12 @@ class Metric(Protocol):
 
 @runtime_checkable
 class Task(Protocol):
-    """What to learn. ``init``, ``schema`` and ``update`` are public and deterministic: anyone replays them."""
+    """What to learn. ``init``, ``schema`` and ``update`` are public and deterministic: anyone replays them.
+
+    A task may have besides: ``buffers(state)``, see `Buffered`; ``pool(datasets)``, which joins what ``load`` gave of
+    several members, for a comparison with training on all data in one place; ``export(state)``, which gives the bytes
+    of a safetensors file as the model's framework loads it.
+    """
 
     name: str
     policy: Policy
