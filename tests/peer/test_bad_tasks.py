@@ -9,6 +9,7 @@ import pytest
 import rig
 
 from folkmoot.ledger import Phase
+from folkmoot.peer.datasets import update_dataset
 from folkmoot.round import members_of
 
 NAMES = ["anna", "bert", "carl", "odd"]
@@ -22,7 +23,7 @@ WRONG = {
     "die": "the task's worker died in contribute (status 3)",
     "hang": "the task's contribute took over",
     "malformed": "malformed/odd.txt, line 2, column 1: 'x7' is not a number.",
-    "missing": "missing/odd.txt cannot be read: No such file or directory.",
+    "missing": "missing/odd.txt: No such file or directory",
 }
 
 
@@ -109,6 +110,9 @@ def test_a_moot_that_waits_for_a_member_goes_on_when_its_data_are_mended(tmp_pat
         moot.said("anna", "paused: 3 of at least 4 members have contributed")
         moot.said("odd", {"malformed": "line 1, column 1", "hang": "was ended"}[wrong])
         rig.tiny_data(tmp_path, NAMES)
+        odd = moot.homes["odd"]
+        update_dataset(odd, max(odd.data()), 5, data["odd"])
+        moot.grant(task, "odd")
         moot.finish(task)
         assert [members_of(final.survivors) for final in moot.finals(task)] == [(0, 1, 2, 3)] * 2
 
