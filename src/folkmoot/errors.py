@@ -15,6 +15,7 @@ __all__ = [
     "FolkmootError",
     "IntegrityError",
     "JournalError",
+    "LedgerDiskError",
     "LedgerRefused",
     "LocalError",
     "NetworkError",
@@ -95,6 +96,10 @@ class ChainError(LocalError):
 
 class ChainBusy(ChainError):
     """Another process holds the ledger file; nothing was appended, and the call may be repeated."""
+
+
+class LedgerDiskError(ChainError, DiskError):
+    """This machine's disk refuses the file of a chain: nobody else is at fault."""
 
 
 class LedgerRefused(LocalError):

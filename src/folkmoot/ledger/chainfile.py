@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from folkmoot.errors import ChainBusy, ChainError, IntegrityError, refusal_of
+from folkmoot.errors import ChainBusy, ChainError, IntegrityError, LedgerDiskError, refusal_of
 from folkmoot.keccak import keccak
 from folkmoot.ledger.holders import writer_of
 
@@ -266,20 +266,22 @@ class ChainFile:
 
 @contextmanager
 def storage_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite and the disk complain of into a ChainError that says what to do."""
+    """Turn what SQLite and the disk complain of into a LedgerDiskError that says what to do."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         message = str(error)
         if "full" in message:
-            raise ChainError(f"{path}: the disk is full; nothing was appended. Free space and send again") from error
+            raise LedgerDiskError(
+                f"{path}: the disk is full; nothing was appended. Free space and send again"
+            ) from error
         if "locked" in message or "busy" in message:
             raise ChainBusy(f"nothing was appended to {path}, for it is held by {writer_of(path)}") from error
-        raise ChainError(f"{path} cannot be used as a ledger file: {message}; {refusal_of(error)}") from error
+        raise LedgerDiskError(f"{path} cannot be used as a ledger file: {message}; {refusal_of(error)}") from error
     except OSError as error:
         if isinstance(error, FileExistsError):
             raise
-        raise ChainError(f"{path}: {refusal_of(error)}") from error
+        raise LedgerDiskError(f"{path}: {refusal_of(error)}") from error
 
 
 def _release() -> int:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from folkmoot.errors import ChainError, refusal_of
+from folkmoot.errors import LedgerDiskError, refusal_of
 from folkmoot.ledger.hosting import Appointment, Head
 
 __all__ = ["Hostbook", "State", "Trouble"]
@@ -170,4 +170,4 @@ class Hostbook:
         try:
             yield
         except (sqlite3.Error, OSError, msgspec.MsgspecError) as error:
-            raise ChainError(f"{self.path} cannot be read or written: {error}; {refusal_of(error)}") from error
+            raise LedgerDiskError(f"{self.path} cannot be read or written: {error}; {refusal_of(error)}") from error

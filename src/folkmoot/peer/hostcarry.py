@@ -101,6 +101,7 @@ class Carrier:
             sent = time.time()
             trouble, dropped = await self._try(raw, name)
             if (number := self._copy.find(name)) is not None:
+                self._peer.settle("host refuses")
                 self._watch.check_time(number, sent)
                 return
             if term != book.term:

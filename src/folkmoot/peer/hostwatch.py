@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
 
-from folkmoot.errors import ChainBusy, ChainError, FolkmootError, IntegrityError, NetworkError, ProtocolError
+from folkmoot.errors import ChainBusy, ChainError, DiskError, FolkmootError, IntegrityError, NetworkError, ProtocolError
 from folkmoot.ledger.hostbook import Trouble
 from folkmoot.ledger.hosting import Head
 from folkmoot.ledger.replica import AHEAD_SECONDS
@@ -38,6 +38,10 @@ _MANY = 32
 """Members; beyond so many there is a longer pause between two words to each."""
 HOST_COMPLAINTS = "host silent", "host clock", "host pages", "host refuses", "host keeps", "host caught"
 """What this peer may have to say about the host."""
+OWN_DISK = "own copy of the chain"
+"""What is complained about where this machine's disk does not take the chain."""
+SETTLING_SECONDS = 10.0
+"""For so long after it began, or was suspended, a peer looks for the fault in itself."""
 VOTE = "to have another host: folkmoot host move MEMBER"
 
 
@@ -58,6 +62,8 @@ class Watch:
         """Members that have seen what the host was caught at."""
         self._host_said = time.monotonic()
         """When the host last answered."""
+        self._since = self._ticked = time.monotonic()
+        """Since when this peer has been at work without a break; when it last spoke to the others."""
         self._behind_since: float | None = None
         self._instead = (0.0, 0, 0)
         """Until when, in which term, which member is asked for blocks instead of the host."""
@@ -82,8 +88,8 @@ class Watch:
 
     def ignored(self, member: int, name: bytes, trouble: str) -> None:
         """Say that the host does not take a member's transaction."""
-        if self.silent:
-            return  # which is said already
+        if self.silent or self._excuses("ignored"):
+            return  # of that there is a word already
         known = self._peer.members.get(member)
         who = str(member) if known is None else known.name
         self._peer.complain(
@@ -114,6 +120,15 @@ class Watch:
         """Whether the host has not answered for a while."""
         return not self._copy.hosting and time.monotonic() > self._host_said + SILENT_SECONDS
 
+    def _excuses(self, what: str) -> bool:
+        """Whether what seems the host's fault may be this peer's own state: its disk takes nothing, or it has been at
+        work without a break for too short a time to tell. That is not held against the host, but logged."""
+        full = self._peer.complaints.about(OWN_DISK) is not None
+        if full or time.monotonic() < self._since + SETTLING_SECONDS:
+            self._peer.log("excused", host=self.host_name(), what=what, why="disk" if full else "began lately")
+            return True
+        return False
+
     def check_trust(self) -> None:
         """Raise ``ChainError`` where the host has been caught."""
         if self._book.state.trouble is not None:
@@ -124,7 +139,10 @@ class Watch:
     async def take(self, page: Blocks, body: bytes, giver: bytes) -> bool:
         """``Pages.take``, and what follows where the host is at fault. Raises ``NetworkError`` then."""
         try:
-            return await self._pages.take(page, body, giver)
+            taken = await self._pages.take(page, body, giver)
+        except (DiskError, ChainBusy) as own:  # this machine holds up this copy, and not the host
+            self._peer.complain(own, about=OWN_DISK)
+            raise NetworkError(str(own)) from own
         except (Conflict, FalseBlock) as fault:
             self._convict(fault)
             raise NetworkError(str(fault)) from fault
@@ -133,14 +151,16 @@ class Watch:
                 raise
             self._suspect(str(fault))
             raise NetworkError(str(fault)) from fault
-        except ChainBusy as fault:  # a process of this machine holds up this copy, and not the host
-            self._peer.complain(str(fault))
-            raise NetworkError(str(fault)) from fault
         except (IntegrityError, ProtocolError, ChainError) as fault:
             if giver == self._book.host:
                 told = f"the host {self.host_name()} gives what cannot be taken: {fault}; {VOTE}"
                 self._peer.complain(told, kind="host", about="host pages")
             raise NetworkError(str(fault)) from fault
+        if taken:
+            self._peer.settle(OWN_DISK)
+            if giver == self._book.host:
+                self._peer.settle("host pages", "host keeps")
+        return taken
 
     async def fetch(self, member: int) -> bool:
         """Take the next page from a member; whether it had any."""
@@ -178,6 +198,11 @@ class Watch:
     async def tell(self) -> float:
         """A word to every other member; seconds until the next."""
         self.complain()
+        now = time.monotonic()
+        if now > self._ticked + SILENT_SECONDS + TELL_SECONDS * max(1.0, len(self._peer.members) / _MANY):
+            self._since = now  # it was suspended meanwhile, or had no time to listen
+            self.answered()
+        self._ticked = now
         for member in self.others():
             if member not in self._telling:
                 self._spawn(self._tell(member))
@@ -231,7 +256,8 @@ class Watch:
                     self._shown.add(member)
         except (NetworkError, ProtocolError, IntegrityError) as error:
             # who is away hears the next word
-            if self.silent and self._peer.members[member].endpoint == self._book.host:
+            is_host = self._peer.members[member].endpoint == self._book.host
+            if self.silent and is_host and not self._excuses("silent"):
                 told = f"the host {self.host_name()} does not answer: {error}; {VOTE}"
                 self._peer.complain(told, kind="host", about="host silent")
         except FolkmootError as error:
@@ -301,7 +327,7 @@ class Watch:
                     self._lacked[member] = str(error)
                     self._peer.log("no blocks", member=member, error=str(error))
                 continue
-            if not excused and self._copy.number > head:
+            if not excused and self._copy.number > head and not self._excuses("keeps back"):
                 who = self._peer.members[member].name
                 self._peer.complain(
                     f"the host {self.host_name()} keeps back blocks from {head + 1} on, which {who} has; {VOTE}",
