@@ -113,6 +113,13 @@ def dials_slowly(node: Node, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     return let
 
 
+def waits_no_more(dialer: Node, other: Node) -> asyncio.Task[None]:
+    """What the node dials with, which ends once nobody wants the connection."""
+    dialing = dialer._peers[other.id]._dialer
+    assert dialing is not None
+    return dialing
+
+
 def test_a_connection_that_the_dialer_waits_for_no_more_serves_the_other_side_that_has_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -127,7 +134,7 @@ def test_a_connection_that_the_dialer_waits_for_no_more_serves_the_other_side_th
             while not (links := other._peers[dialer.id]._links) or not links[0].active:
                 await asyncio.sleep(0.01)
             asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            await asyncio.gather(asking, waits_no_more(dialer, other), return_exceptions=True)
             let.set()
             assert (await answered)[0] == Ack(0)
 
@@ -142,7 +149,7 @@ def test_a_dial_that_ends_after_its_peer_was_removed_leaves_no_connection(monkey
             while not (links := other._peers[dialer.id]._links):
                 await asyncio.sleep(0.01)
             asking.cancel()
-            await asyncio.gather(asking, return_exceptions=True)
+            await asyncio.gather(asking, waits_no_more(dialer, other), return_exceptions=True)
             removed = dialer._peers[other.id]
             dialer.allow({})
             let.set()

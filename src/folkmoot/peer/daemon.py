@@ -30,6 +30,7 @@ from folkmoot.peer.hosting import Hosting
 from folkmoot.peer.hostmessages import HostMessage
 from folkmoot.peer.identity import check_binding
 from folkmoot.peer.log import Log
+from folkmoot.peer.mending import Mending
 from folkmoot.peer.messages import RoundMessage, Unavailable
 from folkmoot.peer.process import keep_buffers, settle
 from folkmoot.peer.recall import Presence, recall
@@ -162,6 +163,7 @@ class Daemon:
         peer.store.reclaim()
         asyncio.get_running_loop().set_exception_handler(self._stray)
         self._backfill = Backfill(peer)
+        self._mending = Mending(peer)
         self._blobs = serve_blobs(peer.store)
         self._node.serve(self._answer)
         peer.log("started", pid=os.getpid(), member=me.index, addresses=self._node.addresses())
@@ -173,6 +175,7 @@ class Daemon:
             self._report,
             self._catch_up,
             self._tidy,
+            self._mending.step,
             self._reward,
         ]
         if self._copy is not None:

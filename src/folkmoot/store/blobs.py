@@ -250,6 +250,14 @@ class Store:
             if found != path.name:
                 yield Problem(path, f"its bytes are those of {found}, not what its name says")
 
+    def spoilt(self) -> list[Hash]:
+        """The names of blobs whose bytes went bad and were moved aside."""
+        return [bytes.fromhex(path.name) for path in (self.root / "corrupt").iterdir() if _NAME.fullmatch(path.name)]
+
+    def forget_spoilt(self, name: Hash) -> None:
+        """Delete the bad bytes that were moved aside, for the blob is here again or is not wanted."""
+        _remove(self.root / "corrupt" / name.hex())
+
     # Within
 
     def _entries(self) -> Iterator[Path]:
