@@ -100,16 +100,17 @@ def test_two_that_dial_each_other_at_once_end_up_with_one_connection(monkeypatch
     asyncio.run(run())
 
 
-def dials_slowly(node: Node, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
-    """Let the node hear of its own connections later than the other side does: once the event is set."""
-    let, dial = asyncio.Event(), node._dial
+def dials_slowly(node: Node, other: Node, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
+    """Let the node hear of its connections with the other later than that does: once the event is set."""
+    let, peer = asyncio.Event(), node._peers[other.id]
+    dial = peer._dial
 
     async def slowly(address: EndpointAddr) -> Connection:
         connection = await dial(address)
         await let.wait()
         return connection
 
-    monkeypatch.setattr(node, "_dial", slowly)
+    monkeypatch.setattr(peer, "_dial", slowly)
     return let
 
 
@@ -125,7 +126,7 @@ def test_a_connection_that_the_dialer_waits_for_no_more_serves_the_other_side_th
 ) -> None:
     async def run() -> None:
         async with nodes(2) as (dialer, other):
-            let = dials_slowly(dialer, monkeypatch)
+            let = dials_slowly(dialer, other, monkeypatch)
             dialer.serve(acknowledge)
             dialer.allow({other.id: other.addresses()})
             other.allow({dialer.id: []})  # it can only use the connection that comes in
@@ -144,18 +145,18 @@ def test_a_connection_that_the_dialer_waits_for_no_more_serves_the_other_side_th
 def test_a_dial_that_ends_after_its_peer_was_removed_leaves_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         async with nodes(2) as (dialer, other):
-            let = dials_slowly(dialer, monkeypatch)
+            let = dials_slowly(dialer, other, monkeypatch)
             asking = asyncio.create_task(dialer.request(other.id, Push(1), timeout=600))
             while not (links := other._peers[dialer.id]._links):
                 await asyncio.sleep(0.01)
-            asking.cancel()
-            await asyncio.gather(asking, waits_no_more(dialer, other), return_exceptions=True)
-            removed = dialer._peers[other.id]
+            removed, dialing = dialer._peers[other.id], waits_no_more(dialer, other)
             dialer.allow({})
+            await asyncio.gather(dialing, return_exceptions=True)
             let.set()
             async with asyncio.timeout(20):
                 await links[0].connection.closed()
             assert not removed._links
+            asking.cancel()
 
     asyncio.run(run())
 
