@@ -518,7 +518,7 @@ DEFENCES = [
     Defence(
         "side words keep their bounds",
         ROUND + "layout.py",
-        "if not 1 <= words[0] <= MAX_WEIGHT:",
+        "if not 1 <= head[0] <= MAX_WEIGHT:",
         "if False:",
         ("round/test_fixed.py::test_hostile_side_words_are_named",),
     ),
