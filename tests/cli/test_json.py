@@ -121,6 +121,7 @@ def every_verb(folder: Path) -> Told:
     _decide(told, anna, bert)
     told.say(anna, "review", told.say(anna, "propose", task, pin="propose")["task"], pin="review")
     told.documents["review"]["files"] = sorted(told.documents["review"]["files"])
+    told.say(anna, "withdraw", told.documents["propose"]["task"], pin="withdraw")
     told.say(None, "try", task, folder / "story" / "anna.txt", folder / "story" / "bert.txt", pin="try")
     told.say(anna, "check", task, "--data", folder / "story" / "anna.txt", pin="check")
     told.say(anna, "data", "add", folder / "story" / "anna.txt", "--records", 30, pin="data add")
@@ -249,7 +250,8 @@ def test_the_page_tells_of_every_word(told: Told) -> None:
     told_of = set(re.findall(r"`([a-z_]+)`", PAGE.read_text()))
     words = kinds | {key for document in told.documents.values() for key, _ in values(document)}
     names_of_things = {"anna", "bert", "carl", "dora", "loss"}
-    assert not {word for word in words if word and word.islower()} - told_of - names_of_things
+    missing = {word for word in words if word and word.islower()} - told_of - names_of_things
+    assert not missing, sorted(missing)
 
 
 if __name__ == "__main__":
