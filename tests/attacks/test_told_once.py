@@ -137,6 +137,31 @@ def test_before_the_ledger_fixes_survivors_nobody_tells_a_seed_or_share(peers: l
                 peer.asked(survivors, range(N))
 
 
+@pytest.mark.parametrize("why", ["lost journal", "twin"])
+def test_who_does_not_know_what_it_has_told_of_an_attempt_tells_nothing_of_it(
+    peers: list[UnmaskingPeer], why: str
+) -> None:
+    """defence: PeerContext.may_tell, over restarts too where the journal was lost."""
+    key, envelopes = begin(peers)
+    peer = peers[2]
+    if why == "twin":
+        peer.context.twin = "it was seen elsewhere"
+    else:
+        peer.context.journal.sit_out(key)
+        peer.restart()
+    peer.see(frozen(key, N, ALL))
+    peer.take(envelopes)
+    with pytest.raises(NetworkError, match="sits it out"):
+        peer.release(ALL)
+    with pytest.raises(NetworkError, match="sits it out"):
+        peer.asked(ALL, range(N))
+    peer.context.twin = ""
+    later, envelopes = begin(peers)
+    peer.see(frozen(later, N, ALL))
+    peer.take(envelopes)
+    assert peer.asked(ALL, range(N)).shares, "of the next attempt it knows what it tells"
+
+
 def test_who_asks_with_other_survivors_than_the_ledger_shows_is_told_nothing(peers: list[UnmaskingPeer]) -> None:
     """defence: Unmasking._masking compares with the ledger's survivors."""
     key, _ = begin(peers)

@@ -451,7 +451,7 @@ DEFENCES = [
     Defence(
         "a reveal opens its commit",
         ROUND + "machine.py",
-        " or not self._opens(view, event.member, event.reveal):",
+        " or not self._opens(event.member, event.reveal):",
         ":",
         (
             ROUNDS + "who_shows_another_contribution_than_it_committed_is_refused_and_nothing_of_it_is_kept",
@@ -1004,5 +1004,22 @@ DEFENCES = [
             "ledger/test_embedded_stopped.py::"
             "test_a_process_that_is_stopped_while_it_computes_holds_up_nobody_and_its_block_comes_later",
         ),
+    ),
+    Defence(
+        "who cannot take part does not ask to be waited for",
+        "src/folkmoot/round/attempt.py",
+        "return self.opened and not self.failed and round >= self.again",
+        "return True",
+        (
+            "round/test_machine.py::test_who_could_not_open_a_round_asks_to_be_waited_for_only_when_it_has_opened_one",
+            "round/test_machine.py::test_who_failed_to_train_is_not_waited_for_in_any_later_round_until_it_has_trained",
+        ),
+    ),
+    Defence(
+        "who does not know what it has told, or has a twin, tells nothing",
+        "src/folkmoot/peer/context.py",
+        "return not self.twin and not self.journal.sits_out(key)",
+        "return True",
+        (TOLD + "who_does_not_know_what_it_has_told_of_an_attempt_tells_nothing_of_it",),
     ),
 ]

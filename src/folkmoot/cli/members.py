@@ -145,7 +145,7 @@ def members(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
         show_json([_document(moot, member) for member in known])
         return
     show_table(
-        ("member", "name", "account", "endpoint", "last seen at", "keys", "vote"),
+        ("member", "name", "account", "endpoint", "announced at", "keys", "vote"),
         (
             (
                 m.number,

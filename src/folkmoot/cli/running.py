@@ -150,7 +150,7 @@ def _said(task: TaskStatus) -> Iterator[str]:
     """What is wrong with a task here, and what it waits for."""
     failure, waiting = task.failure, task.waiting
     if failure is not None:
-        where = f" ({failure.where})" if failure.where else ""
+        where = f" ({failure.where})" if failure.where and failure.where not in failure.text else ""
         yield f"  task {task.task} failed in {failure.step}{where} since {clock(failure.since)}: {failure.text}"
     if waiting is not None:
         yield f"  task {task.task} {waiting.text}, since {clock(waiting.since)}"

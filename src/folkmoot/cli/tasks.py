@@ -103,20 +103,22 @@ def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     from folkmoot.ledger.documents import ledger_phase, names_of, task_document
     from folkmoot.peer.home import Home
 
-    moot = Home.open(home).moot()
+    peer = Home.open(home)
+    moot = peer.moot()
     names = {member.index: member.name for member in moot.members()}
     rows = [(task, moot.round_view(task.id)) for task in moot.tasks()]
     now = moot.now()
     if json:
         show_json([task_document(task, view, names, now) for task, view in rows])
         return
+    failed = _failed_here(peer)
     show_table(
         ("task", "proposed by", "phase", "round", "of", "granted by", "bundle"),
         (
             (
                 task.id,
                 names[task.proposer],
-                ledger_phase(task, view, now),
+                ledger_phase(task, view, now) + (", failed here" if task.id in failed else ""),
                 view.round,
                 task.rounds,
                 ", ".join(names_of(task.granted, names)),
@@ -125,6 +127,8 @@ def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
             for task, view in rows
         ),
     )
+    if failed:
+        print("What failed here, and since when: folkmoot status")
     me = moot.me()
     for task, view in rows:
         if me is not None and not task.granted >> me.index & 1 and ledger_phase(task, view, now) not in _OVER:
@@ -252,6 +256,15 @@ def _code(peer: Home, record: TaskRecord) -> bytes:
 
 
 _OVER = ("done", "stopped")
+
+
+def _failed_here(home: Home) -> set[int]:
+    """The tasks of which the running peer cannot do its part."""
+    from folkmoot.peer.status import read_status
+
+    status = read_status(home)
+    current = status is not None and status.alive and not status.stale
+    return {task.task for task in status.tasks if task.phase == "failed"} if status is not None and current else set()
 
 
 def _how_to_grant(task: int) -> str:
