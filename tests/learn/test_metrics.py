@@ -129,3 +129,10 @@ def test_a_metric_that_counts_pairs_is_one_of_the_pairs_within_members():
     assert metric.value(sum(metric.partial(*member) for member in members)) == 1.0
     pooled = metric.partial(*(np.concatenate(part) for part in zip(*members, strict=True)))
     assert metric.value(pooled) == pytest.approx(2 / 6), "the pairs across members are all the wrong way round"
+
+
+def test_a_label_that_is_no_class_is_named_by_its_example():
+    with pytest.raises(TaskError, match=r"takes labels 0 to 1; .*held-out example 2 is 3\. Number them alike"):
+        fm.metrics.accuracy.partial(np.full(4, 0.5), np.array([0, 1, 3, 7]))
+    with pytest.raises(TaskError, match=r"predictions reach from -2 to 3; give the task a predict="):
+        fm.metrics.log_loss.partial(np.array([-2.0, 3.0]), np.array([0, 1]))

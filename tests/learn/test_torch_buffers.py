@@ -165,3 +165,21 @@ def test_a_liar_among_four_leaves_the_statistics_to_the_honest() -> None:
         state = simulate(task, members, liars={1}, attack=attack)
         assert fm.held_out(task, state, *members)["accuracy"] > 0.85
         np.testing.assert_allclose(state.arrays["0.running_var"], (X[:300] * 30.0).var(axis=0), rtol=0.5)
+
+
+def test_a_frozen_parameter_that_training_moves_is_named_and_moves_nothing_after() -> None:
+    class Teacher(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.student, self.teacher = nn.Linear(5, 2), nn.Linear(5, 2).requires_grad_(False)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                self.teacher.weight.data.lerp_(self.student.weight.data, 0.1)
+            return self.student(x) + self.teacher(x)
+
+    task = task_of(Teacher)
+    before = task.predict(task.init(), X)
+    with pytest.raises(TaskError, match=r"Training changed the model's 'teacher.weight', which has no requires_grad"):
+        task.contribute(task.init(), MEMBERS[0], CONTEXT)
+    np.testing.assert_array_equal(task.predict(task.init(), X), before)

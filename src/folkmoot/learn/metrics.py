@@ -165,9 +165,16 @@ def _classified(name: str, prediction: NDArray[Any], label: NDArray[Any]) -> tup
     if scores.ndim not in (1, 2) or len(scores) != len(given):
         raise TaskError(f"{name}: predictions of shape {scores.shape} do not fit {len(given)} labels.")
     if scores.size and not (scores.min() >= 0.0 and scores.max() <= 1.0):
-        raise TaskError(f"{name} takes probabilities; predictions reach from {scores.min():g} to {scores.max():g}.")
+        raise TaskError(
+            f"{name} takes probabilities; predictions reach from {scores.min():g} to {scores.max():g};"
+            " give the task a predict= that makes some of its output (a sigmoid, a softmax)."
+        )
     count = scores.shape[1] if scores.ndim == 2 else 2
     classes = given.astype(np.int64)
     if given.size and (bool((classes != given).any()) or classes.min() < 0 or classes.max() >= count):
-        raise TaskError(f"{name} takes labels 0 to {count - 1}; they reach from {given.min()} to {given.max()}.")
+        first = int(np.flatnonzero((classes != given) | (classes < 0) | (classes >= count))[0])
+        raise TaskError(
+            f"{name} takes labels 0 to {count - 1}; they reach from {given.min()} to {given.max()}, and that of"
+            f" held-out example {first} is {given[first]}. Number them alike at every member."
+        )
     return scores, classes

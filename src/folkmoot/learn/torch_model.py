@@ -48,6 +48,7 @@ class Model:
         known = {name: buffer for name, buffer in module.named_buffers() if name in kept}
         self.buffers = {} if noise else {name: b for name, b in known.items() if _is_real(b) or b.numel() == 1}
         self._constant = {name: (b, b.clone()) for name, b in known.items() if name not in self.buffers}
+        self._frozen = {name: (p, _checksum(p)) for name, p in module.named_parameters() if not p.requires_grad}
         loose = (buffer for name, buffer in module.named_buffers() if name not in kept)
         self._counters = [(buffer, buffer.clone()) for buffer in loose if not _is_real(buffer)]
         self._variances = {f"{name}.running_var" if name else "running_var" for name, _ in _statistics(module)}
@@ -78,6 +79,12 @@ class Model:
                     f"Training changed the model's buffer {name!r} ({tensor.dtype}, {tensor.numel()} values), which"
                     " members do not share under this policy; take it out, or keep it outside the state_dict"
                     " (persistent=False)."
+                )
+        for name, (parameter, sum_) in self._frozen.items():
+            if _checksum(parameter) != sum_:
+                raise TaskError(
+                    f"Training changed the model's {name!r}, which has no requires_grad, so members do not share it;"
+                    " make it a buffer (register_buffer), which they average."
                 )
 
     def settled(self, name: str, values: Array) -> Array:
@@ -117,6 +124,11 @@ def _check_no_statistics(module: nn.Module) -> None:
 def _statistics(module: nn.Module) -> Iterable[tuple[str, nn.Module]]:
     """The layers that keep running means and variances, by name."""
     return [(n, p) for n, p in module.named_modules() if isinstance(p, _NormBase) and p.running_var is not None]
+
+
+def _checksum(tensor: Tensor) -> int:
+    """The sum of its bytes: a copy would hold a large frozen model twice."""
+    return int(tensor.detach().contiguous().reshape(-1).view(torch.uint8).sum(dtype=torch.int64))
 
 
 def _is_real(tensor: Tensor) -> bool:

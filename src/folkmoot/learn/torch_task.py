@@ -132,7 +132,11 @@ class TorchTask(SupervisedTask):
                 self._train_privately(held, state, features, labels, context)
             else:
                 self._training.run(held, features, labels)
-        held.check_constant()
+        try:
+            held.check_constant()
+        except TaskError:
+            self._built = None  # what was changed is not in the state, which could bring it back
+            raise
         deltas = held.read()
         for name, array in deltas.items():
             array -= state.arrays[name]

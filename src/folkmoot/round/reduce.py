@@ -60,6 +60,7 @@ def layout_of(task: Task, state: State) -> Layout:
     """The layout of the contributions that are due from ``state``."""
     policy = task.policy
     if draws(policy, state):
+        buffers_of(task, state)  # what the noise cannot cover is refused now, not after a round
         return fixed.make_layout({}, {}, {}, policy.bits, cap=policy.clip, weighted=False)
     metrics = {} if policy.noisy else {name: metric.words for name, metric in task.metrics().items()}
     cap = policy.clip
