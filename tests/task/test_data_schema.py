@@ -1,5 +1,6 @@
 """A task says what its data looks like, and each member's is held against that before anything is trained on it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from folkmoot.errors import DataError, TaskError
 from folkmoot.task import make_bundle
+from folkmoot.task.by_name import finds_by_name
 from folkmoot.task.data_check import check_data, check_file
 from folkmoot.task.data_schema import DataSchema, declared, pinned, schema_in, schema_of
 from folkmoot.task.examples import count_examples
@@ -185,3 +187,26 @@ def test_what_is_pinned_is_part_of_the_bundle_and_goes_before_what_is_declared(t
 )
 def test_examples_are_counted_in_whatever_load_gives(data: object, examples: int | None) -> None:
     assert count_examples(data) == examples
+
+
+def by_name(path: str) -> Any:
+    table = np.genfromtxt(path, delimiter=",", names=True)
+    return np.column_stack([table["age"], table["chol"]]), table["num"]
+
+
+def middle(path: str) -> Any:
+    return np.loadtxt(path, delimiter=",", skiprows=1)[:, 1]
+
+
+@pytest.mark.parametrize(("how", "found"), [(by_name, True), (load, False), (middle, False)])
+def test_whether_load_goes_by_the_names_of_columns_is_tried(
+    how: Callable[[str], Any], found: bool, tmp_path: Path
+) -> None:
+    path = written(tmp_path, "mine.csv", "age,num,chol\n63,0,233\n67,1,286\n41,0,204\n")
+    assert finds_by_name(how, how(path), Path(path)) is found
+
+
+def test_a_table_without_names_or_with_one_column_is_never_read_by_name(tmp_path: Path) -> None:
+    for text in ("63,0\n67,1\n", "age\n63\n67\n"):
+        path = Path(written(tmp_path, "mine.csv", text))
+        assert not finds_by_name(lambda path: np.zeros(2), np.zeros(2), path)

@@ -67,6 +67,7 @@ from folkmoot.task import (
     state_bytes,
     task_error,
 )
+from folkmoot.task.by_name import finds_by_name
 from folkmoot.task.data_check import check_data, check_file
 from folkmoot.task.data_schema import DataSchema, declared, schema_in, schema_of
 from folkmoot.task.examples import count_examples
@@ -136,7 +137,7 @@ class _Worker:
             return self._prepare(ask)
         if isinstance(ask, Survey):
             data = self._dataset(ask.path)
-            return Surveyed(count_examples(data), schema_of(data, ask.path, declared(self.task)))
+            return Surveyed(count_examples(data), self._looks(data, ask.path))
         if isinstance(ask, Contribute):
             return self._contribute(ask)
         if isinstance(ask, Export):
@@ -236,6 +237,14 @@ class _Worker:
                 check_data(self._schema, data, path)
             self._data[path] = (mark, data)
         return self._data[path][1]
+
+    def _looks(self, data: object, path: str) -> DataSchema:
+        """What a dataset looks like. The order of its columns is no part of that where ``load`` goes by their names."""
+        said = declared(self.task)
+        schema = schema_of(data, path, said)
+        if said is None and schema.columns and finds_by_name(self.task.load, data, Path(path)):
+            return msgspec.structs.replace(schema, ordered=False)
+        return schema
 
     def _sum(self, ask: SumUp) -> Summed:
         _, layout = self._state(ask.state)

@@ -12,7 +12,7 @@ from typing import IO
 
 from folkmoot.errors import DataError
 
-__all__ = ["cells_of", "header_of", "is_missing", "is_number", "records_in"]
+__all__ = ["cells_of", "delimiter_of", "header_of", "is_missing", "is_number", "records_in"]
 
 _TABLES = (".csv", ".tsv", ".data", ".txt")
 _DELIMITERS = ",;\t|"
@@ -64,14 +64,19 @@ def cells_of(path: Path) -> Iterator[tuple[int, list[str]]]:
         start = raw.read(_LOOK)
     if b"\0" in start:
         raise DataError(f"{path} is no text; {_ASK}")
-    line = start.split(b"\n", 1)[0].decode(errors="replace")
-    delimiter = max(_DELIMITERS, key=line.count)
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as text:
-        rows = csv.reader(text, delimiter=delimiter)
+        rows = csv.reader(text, delimiter=_delimiter(start))
         try:
             yield from ((rows.line_num, row) for row in rows if any(map(str.strip, row)))
         except csv.Error as error:
             raise DataError(f"{path}, line {rows.line_num}: {error}; {_ASK}") from None
+
+
+def delimiter_of(path: Path) -> str:
+    """What stands between the cells of a table of text: of ``,`` ``;`` tab and ``|`` the most frequent in the first
+    line."""
+    with path.open("rb") as raw:
+        return _delimiter(raw.read(_LOOK))
 
 
 def is_number(cell: str) -> bool:
@@ -85,6 +90,10 @@ def is_number(cell: str) -> bool:
 def is_missing(cell: str) -> bool:
     """Whether a cell is empty or what people write for a value that is not known."""
     return cell.strip().lower() in _MISSING
+
+
+def _delimiter(start: bytes) -> str:
+    return max(_DELIMITERS, key=start.split(b"\n", 1)[0].decode(errors="replace").count)
 
 
 def _numbers(column: Sequence[str]) -> bool:
