@@ -9,6 +9,7 @@ import itertools
 from random import Random
 
 import pytest
+from fault_liar import Liar
 from fault_peer import Peer
 from fault_words import Disk
 from faults import Moot, judge_safety
@@ -29,7 +30,7 @@ LOST = frozenset({"before it commits", "after it commits"})
 """Who dies then is not among the survivors."""
 
 
-def secret_moot(n: int, seed: int = 0) -> Moot:
+def secret_moot(n: int, seed: int = 0, liars: frozenset[int] = frozenset()) -> Moot:
     policy = Policy(
         rounds=1,
         min_members=3,
@@ -38,8 +39,9 @@ def secret_moot(n: int, seed: int = 0) -> Moot:
         train_seconds=6,
         exchange_seconds=3,
         final_seconds=8,
+        gather_up_to=40,
     )
-    return Moot(Random(seed), policy, n)
+    return Moot(Random(seed), policy, n, liars)
 
 
 def dies_of(peer: Peer, action: str) -> None:
@@ -101,6 +103,20 @@ def test_members_who_live_but_tell_no_seed_are_not_needed(n: int) -> None:
     moot = secret_moot(n)
     is_silent(moot.peers[0])
     judge(moot, set(range(n)))
+
+
+def test_a_liar_in_a_large_group_forces_no_second_sum_and_the_round_goes_on_without_it() -> None:
+    """defence: neighbours, unmask. Else one whose seeds nobody can rebuild has the attempt made again among others."""
+    n, liar, lost = 34, 3, 20
+    moot = secret_moot(n, liars=frozenset({liar}))
+    assert isinstance(moot.peers[liar], Liar)
+    moot.peers[liar].lies = frozenset({"empty boxes", "no seeds"})
+    dies_of(moot.peers[lost], "release")
+    assert moot.run(60) < 60, moot.story()
+    judge_safety(moot)
+    (final,) = moot.ledger.finals
+    assert (final.attempt, set(members_of(final.survivors))) == (0, set(range(n)) - {liar})
+    assert final.first_survivors == (1 << n) - 1
 
 
 @pytest.mark.parametrize("n", [5, 7])

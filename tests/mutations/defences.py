@@ -60,7 +60,7 @@ DEFENCES = [
     Defence(
         "quota of a mask group",
         ROUND + "plan.py",
-        "if len(row) >= quota(len(group)))",
+        "if len(row) >= due)",
         "if row)",
         (
             ATTACK + "survivors_below_the_quota_are_told_nothing",
@@ -125,11 +125,24 @@ DEFENCES = [
         ),
     ),
     Defence(
-        "a circle that is known beforehand is not used",
+        "everyone is everyone's neighbour",
         ROUND + "groups.py",
-        "if n <= FULL_UP_TO or beacon == NO_BEACON:",
-        "if n <= FULL_UP_TO:",
-        (GROUPS + "without_a_beacon_even_a_large_group_is_full",),
+        "tuple(m for m in everyone if m != member)",
+        "tuple(m for m in everyone if m != member)[:32]",
+        (
+            GROUPS + "however_large_a_group_is_everyone_is_a_neighbour_of_everyone",
+            DROPOUT + "a_liar_in_a_large_group_forces_no_second_sum_and_the_round_goes_on_without_it",
+        ),
+    ),
+    Defence(
+        "a group that was frozen with more is not unmasked",
+        ROUND + "plan.py",
+        "left = first & ~survivors if len(self.groups) > 1 else 0",
+        "left = 0",
+        (
+            GROUPS + "a_group_that_a_second_freeze_took_a_member_from_is_never_unmasked",
+            "round/test_faults.py::test_a_group_whose_members_know_different_seeds_at_half_time_is_left_out_whole",
+        ),
     ),
     # ---- what masks are made of ------------------------------------------------------------------------------------
     Defence(
@@ -490,7 +503,7 @@ DEFENCES = [
     Defence(
         "a frozen attempt goes on with fewer",
         ROUND + "unmask.py",
-        "if missing and everyone and now >= (began + view.final_deadline) / 2:",
+        "if missing and now >= (began + view.final_deadline) / 2:",
         "if False:",
         (
             "round/test_faults.py::"

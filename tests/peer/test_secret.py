@@ -144,4 +144,4 @@ def a_rule_sees_each_contribution(folder: Path) -> None:
         assert moot.verify("anna").models == {task: model}
         view = moot.view(task)
         plan = make_plan(range(5), view.parent, 0, Policy(**terms, min_members=3), beacon=NO_BEACON)
-        assert plan.rows(0b11111) == ((0,), (1,), (2,), (3,), (4,))
+        assert plan.rows(0b11111, 0b11111) == ((0,), (1,), (2,), (3,), (4,))

@@ -157,6 +157,8 @@ class Peer:
         if self.machine.key != before:
             self.layout = None
             self.masking = self.masking_of(self.machine.key, self.machine.plan, self.machine.parent)
+        if self.masking is not None and self.machine.survivors:
+            self.masking.frozen_with(self.machine.first_survivors)
         for action in actions:
             self.soon(functools.partial(self.carry_out, action))
 

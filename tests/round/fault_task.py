@@ -145,7 +145,7 @@ def replay(
     plan = make_plan(
         members_of(final.members), final.parent, final.attempt, policy, dealt=members_of(final.dealt), beacon=beacon
     )
-    rows, key = plan.rows(final.survivors), Key(final.task, final.round, final.attempt)
+    rows, key = plan.rows(final.survivors, final.first_survivors), Key(final.task, final.round, final.attempt)
     sums = []
     for s in range(plan.shards):
         total = []

@@ -56,7 +56,7 @@ class Group:
     def __init__(self, members: Sequence[int], **changed: object) -> None:
         self.members = tuple(members)
         self.context = context_of(members, **changed)
-        self.near = neighbours(changed.get("beacon", NO_BEACON), members)  # type: ignore[arg-type]
+        self.near = neighbours(members)
         self.secrets = {m: secrets_of(m, self.near[m], self.context) for m in members}
 
     @cached_property

@@ -12,9 +12,12 @@ from random import Random
 import pytest
 from fault_liar import Liar
 from fault_task import GENESIS
+from fault_words import sign
 from faults import Fault, Moot, Schedule, judge_safety
 
 from folkmoot.digest import blob_hash
+from folkmoot.ledger import statements
+from folkmoot.round.commitment import decode_masked_inputs
 from folkmoot.round.plan import make_plan
 from folkmoot.round.view import members_of
 from folkmoot.task import Policy, read_state
@@ -292,10 +295,27 @@ def test_a_group_that_loses_one_is_summed_without_it_and_one_that_loses_two_not_
         assert torn.run(200) < 200
         judge_safety(torn)
         final = torn.ledger.finals[2]
-        assert len(plan.rows(final.survivors)) >= 3
-        assert not any(
-            member in row for member in gone for row in plan.rows(final.survivors) if not final.survivors >> member & 1
-        )
+        summed = [m for row in plan.rows(final.survivors, final.first_survivors) for m in row]
+        assert len(plan.rows(final.survivors, final.first_survivors)) >= 3
+        assert not any(member in summed and not final.survivors >> member & 1 for member in gone)
+
+
+def test_a_group_whose_members_know_different_seeds_at_half_time_is_left_out_whole() -> None:
+    """defence: Plan.rows. A quorum goes on without one member of a group, with a liar's word for the rest of it."""
+    torn = grouped(16)
+    while not (torn.ledger.view().round == 2 and torn.ledger.view().survivors):
+        torn.run(0.05)
+    view, key = torn.ledger.view(), torn.ledger.key()
+    plan = make_plan(range(16), view.parent, 0, torn.policy, dealt=members_of(view.dealt), beacon=view.beacon)
+    opened = view.survivors & ~(1 << plan.groups[0][0])
+    said = statements.opening_digest(torn.ledger.domain, *key, view.survivors, opened)
+    torn.ledger.freeze(0, key, {member: (opened, sign(member, said)) for member in range(16)})
+    assert torn.run(200) < 200, torn.story()
+    judge_safety(torn)
+    final = torn.ledger.finals[1]
+    assert (final.attempt, final.survivors, final.first_survivors) == (0, opened, view.survivors)
+    told = decode_masked_inputs(torn.peers[0].disk.blobs[final.inputs])[1]
+    assert set(told) == set(range(16)) - set(plan.groups[0]), "of the group no mask is on record"
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from mask_group import BEACON, Group, context_of
 
 from folkmoot.digest import blob_hash
 from folkmoot.errors import IntegrityError
-from folkmoot.round.groups import deal, neighbours, released
+from folkmoot.round.groups import deal, released
 from folkmoot.round.masks import Unsigned, add_masks, pack_bits, signed, unpack_bits, unsigned
 from folkmoot.round.shamir import combine
 from folkmoot.task.policy import share_threshold
@@ -118,7 +118,7 @@ def test_words_and_seeds_that_cannot_be_masked_are_refused() -> None:
 def rounds(draw: st.DrawFn) -> tuple[int, set[int], set[int], set[int]]:
     """A group's size, and its members who are missing before the upload, gone after it, and liars."""
     n = draw(st.one_of(st.integers(3, 12), st.integers(33, 40)))
-    k = len(neighbours(BEACON, range(n))[0])
+    k = n - 1
     order = draw(st.permutations(range(n)))
     bad = draw(st.integers(0, k - share_threshold(k) + 1))
     first, second = sorted((draw(st.integers(0, bad)), draw(st.integers(0, bad))))
@@ -246,8 +246,6 @@ def formats() -> dict[str, object]:
     for kind, start, side in (("<u4", 0, False), ("<u4", 5, False), ("<u8", 3, False), ("<u8", 0, True)):
         made[f"mask {kind} {start} {side}"] = keystream(5, kind, start, side=side).tobytes().hex()
     made["groups"] = deal(BEACON, range(14), 4)
-    made["neighbours"] = [neighbours(BEACON, range(40))[m] for m in (0, 1, 39)]
-    made["degrees"] = [len(neighbours(BEACON, range(n))[0]) for n in (3, 32, 33, 64, 100, 128, 200, 256)]
     made["context"] = context_of((0, 3, 200), chain_id=5, task=6, round=7, attempt=8, beacon=BEACON).hex()
     group = Group((0, 3, 200))
     secrets = group.secrets[3]

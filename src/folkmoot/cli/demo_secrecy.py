@@ -44,16 +44,17 @@ def opened(moot: LocalMoot, task: int, policy: Policy) -> Opened:
     """What was opened in the rounds of ``task`` that train. Raises ``LocalError`` where a record is on no disk."""
     masked, own, shared = 0, 0, 0
     sums: list[int] = []
-    for plan, survivors, seeds in _rounds(moot, task, policy):
+    for plan, survivors, first, seeds in _rounds(moot, task, policy):
         masked += survivors.bit_count()
-        sums += [len(row) for row in plan.rows(survivors)]
+        sums += [len(row) for row in plan.rows(survivors, first)]
         own += sum(member in told for member, told in seeds.items())
         shared += sum(len(told) - (member in told) for member, told in seeds.items())
     return Opened(masked, tuple(sums), own, shared)
 
 
-def _rounds(moot: LocalMoot, task: int, policy: Policy) -> Iterator[tuple[Plan, int, dict[int, dict[int, bytes]]]]:
-    """For each round that trains its plan, survivors, and for each member summed the seeds it opened, by target."""
+def _rounds(moot: LocalMoot, task: int, policy: Policy) -> Iterator[tuple[Plan, int, int, dict[int, dict[int, bytes]]]]:
+    """For each round that trains plan, survivors, those it was first frozen with, and for each member summed the
+    seeds it opened, by target."""
     from folkmoot.ledger.records import members_of
     from folkmoot.round.commitment import decode_masked_inputs
     from folkmoot.round.groups import NO_BEACON
@@ -65,7 +66,7 @@ def _rounds(moot: LocalMoot, task: int, policy: Policy) -> Iterator[tuple[Plan, 
         plan = make_plan(members, final.parent, final.attempt, policy, dealt=dealt, beacon=beacon)
         _, seeds = decode_masked_inputs(_blob(moot, final.inputs))
         if beacon != NO_BEACON or not policy.grouped:
-            yield plan, final.survivors, seeds
+            yield plan, final.survivors, final.first_survivors, seeds
         beacon = final.inputs
 
 

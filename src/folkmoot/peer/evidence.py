@@ -192,7 +192,8 @@ def _wrong_seeds(evidence: WrongSeeds, facts: Facts) -> None:
     digest = statements.seeds_digest(facts.domain, *evidence.key, survivors, seeds_root(evidence.seeds))
     _signed(evidence, facts, digest, evidence.signature)
     plan, envelope = _envelope(evidence, facts)
-    row = next((row for row in plan.rows(survivors) if evidence.member in row), ())
+    # of a group from which a second freeze took a member nobody honest signs any seeds
+    row = next((row for row in plan.rows(survivors, survivors) if evidence.member in row), ())
     due = released(evidence.member, envelope.neighbours, row)
     if set(evidence.seeds) == set(due) and all(envelope.check_seed(t, evidence.seeds[t]) for t in due):
         raise IntegrityError("the seeds that the member told are right")

@@ -189,7 +189,7 @@ class Exchange:
     async def pull_sum(self, key: Key, shard: int, sum: Hash, sources: Sequence[int]) -> None:
         """Get the sums of a shard. Raises ``NetworkError``, ``IntegrityError``."""
         plan = self.plan()
-        rows = [len(row) for row in plan.rows(self._machine.survivors)]
+        rows = [len(row) for row in plan.rows(self._machine.survivors, self._machine.first_survivors)]
         size = sum_bytes(shard, self.layout(key), plan.shards, rows)
         self.in_use.add(sum)
         await self._peer.fetch(sum, size, sources)

@@ -276,7 +276,8 @@ class _Round:
         dealt = members if self._policy.secret else ()
         self._beacon = secrets.token_bytes(32) if self._policy.grouped and number > 1 else NO_BEACON
         self._plan: Plan = make_plan(members, start.state, 0, self._policy, dealt=dealt, beacon=self._beacon)
-        self._rows = self._plan.rows((1 << len(members)) - 1)
+        everyone = (1 << len(members)) - 1
+        self._rows = self._plan.rows(everyone, everyone)
         self._mask = secrets.token_bytes(16)
         self._made: dict[int, list[tuple[Hash, ...]]] = {size: [] for size in self._groups.values()}
         """For each size of a mask group, the shards of each dataset's contribution."""

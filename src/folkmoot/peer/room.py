@@ -46,7 +46,8 @@ def room_for(state: int, layout: Layout, policy: Policy, members: int) -> Room:
     sizes = layout.shard_bytes(plan.shards, members if plan.secret else 0)
     held = max(sum(sizes[s] for s in plan.summed_by(member)) for member in everyone)
     envelope = envelope_bytes(members - 1) if plan.secret else 0
-    rows = [len(row) for row in plan.rows((1 << members) - 1)]
+    all_of_them = (1 << members) - 1
+    rows = [len(row) for row in plan.rows(all_of_them, all_of_them)]
     sums = sum(sum_bytes(s, layout, plan.shards, rows) for s in range(plan.shards)) if plan.shards > 1 else 0
     return Room(2 * state + _RECORDS, state + members * (held + envelope) + sum(sizes) + sums)
 

@@ -93,7 +93,7 @@ def groups_of(policy: Policy, final: Final, beacon: bytes) -> tuple[tuple[int, .
     if not policy.secret:
         groups = scoring_groups(survivors, beacon, -(-len(survivors) // MOST_GROUPS))
     elif policy.grouped and beacon != NO_BEACON:
-        groups = plan_of(policy, final, beacon).rows(final.survivors)
+        groups = plan_of(policy, final, beacon).rows(final.survivors, final.first_survivors)
     else:
         groups = ()
     return groups if len(groups) > 1 else ()

@@ -156,4 +156,5 @@ class Unmasking:
             raise NetworkError("the ledger shows other survivors of that attempt here")
         if not self._peer.journal.opens(key, survivors):
             raise ProtocolError("the ledger showed other survivors before; no mask is opened for both")
+        masking.frozen_with(self._machine.first_survivors)
         return masking

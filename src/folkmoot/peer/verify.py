@@ -284,7 +284,7 @@ class _TaskReplay:
             if len(reveal.shards) != plan.pieces:
                 owner, cut = self._members[member].name, len(reveal.shards)
                 raise IntegrityError(f"{where}: the contribution of {owner} has {cut} pieces, {plan.pieces} are due")
-        rows = plan.rows(final.survivors)
+        rows = plan.rows(final.survivors, final.first_survivors)
         if len(rows) < plan.needed(len(rows)):
             raise IntegrityError(f"{where}: {len(rows)} sums were opened, and its rule needs {plan.needed(len(rows))}")
         if len(plan.groups) == 1 and final.survivors.bit_count() < round.policy.min_members:
@@ -331,7 +331,7 @@ class _TaskReplay:
 
     def _sum(self, shard: int, layout: Layout, round: _Round, masks: Sequence[_Masks], name: Hash) -> NDArray[np.int64]:
         plan, where = round.plan, round.where
-        rows = plan.rows(round.final.survivors)
+        rows = plan.rows(round.final.survivors, round.final.first_survivors)
         blobs = [[round.reveals[m].shards[shard] for m in row] for row in rows]
         if plan.shards > 1 and not all(self._find(blob) for row in blobs for blob in row) and self._find(name):
             note = f"{where}: shard {shard} was taken from its sum; its contributions are on other members' disks"

@@ -134,6 +134,11 @@ class RoundMachine:
         frozen = self._attempt is not None and self._view is not None and self._view.phase is Phase.FROZEN
         return self._view.survivors if frozen and self._view is not None else 0
 
+    @property
+    def first_survivors(self) -> int:
+        """Bitmap: those that the present attempt was first frozen with; ``survivors`` may be fewer."""
+        return self._view.first_survivors if self.survivors and self._view is not None else 0
+
     def said_by(self, member: int) -> tuple[Statement, bytes] | None:
         """A member's last signed word on the outcome of the present attempt."""
         return self._attempt.models.get(member) if self._attempt else None
@@ -351,7 +356,7 @@ class RoundMachine:
                 actions, "attempt", "a member is counted that the task does without; waits for the next attempt"
             )
         elif attempt.statement is None and attempt.opened:
-            rows = attempt.plan.rows(view.survivors)
+            rows = attempt.plan.rows(view.survivors, view.first_survivors)
             if len(rows) < attempt.plan.needed(len(rows)):
                 attempt.wait(actions, "attempt", _too_few(len(rows), attempt.plan))
             else:

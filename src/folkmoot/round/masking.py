@@ -54,6 +54,7 @@ class Masking:
         """For each dealer what its box gave this member: target -> share."""
         self._gathered: dict[tuple[int, int], dict[int, bytes]] = {}
         """For each dealer and target the shares that came: holder -> share."""
+        self._first: int | None = None
         self._survivors: int | None = None
         self.secrets: Secrets | None = None
         if plan.group_of(me):
@@ -103,6 +104,11 @@ class Masking:
 
     # ---- once the ledger has fixed who survived ----------------------------------------------------------------
 
+    def frozen_with(self, first: int) -> None:
+        """The ledger shows these (bitmap) as those that the attempt was first frozen with. Unless it does, the
+        survivors that ``targets`` is asked with are taken for them."""
+        self._first = first
+
     def targets(self, dealer: int, survivors: int) -> tuple[int, ...]:
         """Whose seeds, among those of ``dealer``, may be known; none of one whose group has too few survivors.
 
@@ -114,7 +120,8 @@ class Masking:
             self._survivors = survivors
         if survivors != self._survivors:
             raise ProtocolError("the survivors of this attempt were others a moment ago; nothing is told for two sets")
-        row = next((row for row in self._plan.rows(survivors) if dealer in row), ())
+        first = survivors if self._first is None else self._first
+        row = next((row for row in self._plan.rows(survivors, first) if dealer in row), ())
         return released(dealer, self._plan.neighbours.get(dealer, ()), row)
 
     def release(self, survivors: int) -> dict[int, bytes]:

@@ -78,7 +78,7 @@ class Plan:
         """For each member that was dealt to a mask group, those it shares a seed with, ascending."""
         near: dict[int, tuple[int, ...]] = {}
         for group in self.groups:
-            near |= neighbours(self.beacon, group)
+            near |= neighbours(group)
         return near
 
     def needed(self, rows: int) -> int:
@@ -93,16 +93,21 @@ class Plan:
         """How many mask groups could not be summed."""
         return len(self.groups) - rows if self.secret else 0
 
-    def rows(self, survivors: int) -> tuple[tuple[int, ...], ...]:
-        """The survivors (bitmap) that are summed together, ascending in each row.
+    def rows(self, survivors: int, first: int) -> tuple[tuple[int, ...], ...]:
+        """The survivors (bitmap) that are summed together, ascending in each row. ``first`` are those that the attempt
+        was first frozen with: the same, or some more, whom a second freeze left out.
 
-        A mask group with fewer than its ``quota`` of survivors is left out: it is never unmasked.
+        A mask group with fewer than its ``quota`` of survivors is left out: it is never unmasked. Of several groups one
+        from which a second freeze took a member is left out, too. Its members have told the seeds of their own masks by
+        then: with the pair masks opened besides, who was left out would lie open where the other groups do without it.
         """
-        alive = members_of(survivors)
-        if self.secret:
-            left = (tuple(m for m in group if m in alive) for group in self.groups)
-            return tuple(row for row, group in zip(left, self.groups, strict=True) if len(row) >= quota(len(group)))
-        return tuple((m,) for m in alive) if self.each else (alive,)
+        if not self.secret:
+            alive = members_of(survivors)
+            return tuple((m,) for m in alive) if self.each else (alive,)
+        left = first & ~survivors if len(self.groups) > 1 else 0
+        whole = (group for group in self.groups if not any(left >> m & 1 for m in group))
+        summed = ((tuple(m for m in group if survivors >> m & 1), quota(len(group))) for group in whole)
+        return tuple(row for row, due in summed if len(row) >= due)
 
 
 def make_plan(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from folkmoot.round.attempt import Attempt, Rows, Timing
 from folkmoot.round.events import Action, AskSeeds, OpeningReceived, PostOpening, Release, Row, SendOpening
-from folkmoot.round.groups import FULL_UP_TO, sign
+from folkmoot.round.groups import sign
 from folkmoot.round.view import RoundView, faults, members_of, quorum
 
 __all__ = ["row_of", "take_opening", "unmask"]
@@ -32,9 +32,7 @@ def unmask(
         sources = tuple(sorted(near, key=lambda m: (m - me) % 256))
         ask = AskSeeds(attempt.key, view.survivors, tuple(missing), sources)
         attempt.once("seeds", actions, ask, now=now, every=2 * timing.patience)
-    # Where a member shares its seeds with some of its group only, the honest may not reach those of an honest one.
-    everyone = max(map(len, plan.groups)) <= FULL_UP_TO
-    if missing and everyone and now >= (began + view.final_deadline) / 2:
+    if missing and now >= (began + view.final_deadline) / 2:
         _go_on_without(attempt, view, rows, actions, now, timing)
     return missing
 
@@ -53,7 +51,7 @@ def _go_on_without(
         here = [m for m in row if m in attempt.seeds]
         if single or len(here) == len(row):
             opened |= sum(1 << m for m in here)
-    left = attempt.plan.rows(opened)
+    left = attempt.plan.rows(opened, view.first_survivors)
     if len(left) < attempt.plan.needed(len(left)) or (single and opened.bit_count() < view.min_members):
         return
     for to in attempt.recipients(view, ("opening", opened), now=now, stagger=timing.stagger):
