@@ -44,6 +44,12 @@ def test_show_tells_the_last_round_unless_all_are_asked_for(folkmoot: Folkmoot, 
     assert "proposed by anna" in folkmoot("show", 1, "--home", home).out
 
 
+def test_who_has_never_run_a_peer_sees_how_a_model_came_to_be(folkmoot: Folkmoot, made: handmade.HandMade) -> None:
+    home = made.homes[1].path
+    assert not (home / "blobs").exists()
+    assert "task 1, round 3" in folkmoot("show", 1, "--home", home).out
+
+
 def test_a_task_without_a_model_says_so(folkmoot: Folkmoot, made: handmade.HandMade) -> None:
     home = made.homes[0].path
     folkmoot("propose", made.local.folder / "task.py", "--home", home)

@@ -63,7 +63,7 @@ def sources_of(
     own = Home.open(home) if ledger is None else None
     if own is not None:
         ledger, contract = own.ledger(), contract or own.config.contract
-        blobs = blobs or [own.blobs]
+        blobs = blobs or [path for path in (own.blobs,) if path.is_dir()]  # a peer that never ran has none
     assert ledger is not None
     with opened(
         ledger if "://" in ledger else Path(ledger), contract, blobs or (), upto, home=own, sandbox=sandbox
