@@ -198,3 +198,14 @@ def test_a_row_that_does_not_replay_is_named(chain):
     with pytest.raises(IntegrityError, match="transaction 69 does not replay: committed already"):
         follower.head()
     assert follower.replica.number == 68
+
+
+def test_what_old_blocks_did_is_kept_in_memory_up_to_a_bound(chain, monkeypatch):
+    chain.commit(68, 60)
+    provider = reopened(chain)
+    past = provider.replica._history
+    sizes = [past._size(segment) for segment in range(past._segments)]
+    monkeypatch.setattr(history, "_BYTES_IN_MEMORY", sum(sizes[:3]))
+    told = [provider.replica.record(number) for number in range(1, provider.head() + 1)]
+    assert sum(size for _, size in past._loaded.values()) <= sum(sizes[:3]) < sum(sizes)
+    assert told == [chain.provider.replica.record(number) for number in range(1, provider.head() + 1)]

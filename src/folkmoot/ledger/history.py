@@ -33,7 +33,9 @@ opens the chain, and so each command, runs again what came after the last one: f
 
 _MAGIC = b"folkmoot chain cache 1\n"
 _DRAFT_SECONDS = 3600
-_SEGMENTS_IN_MEMORY = 20
+_BYTES_IN_MEMORY = 1 << 20
+"""Of sealed records that were asked for, as they lie on disk; in memory they take a few times as much. One segment
+stays, whatever it takes."""
 
 
 class Record(msgspec.Struct, frozen=True, array_like=True):
@@ -91,7 +93,8 @@ class History:
         self._heads: list[bytes] = []
         self._tail: list[tuple[bytes, bytes, Record]] = []
         self._recent: dict[bytes, int] = {}
-        self._loaded: dict[int, list[Record]] = {}
+        self._loaded: dict[int, tuple[list[Record], int]] = {}
+        """Sealed segments, the one asked for last at the end, each with its bytes on disk."""
         self._accounts: dict[bytes, Account] = {}
         self._slots: dict[bytes, dict[bytes, bytes]] = {}
         self._sweep()
@@ -172,16 +175,22 @@ class History:
         self._slots.clear()
 
     def _segment(self, segment: int) -> list[Record] | None:
-        records = self._loaded.pop(segment, None)
-        if records is None:
+        loaded = self._loaded.pop(segment, None)
+        if loaded is None:
             part = self._read(_Records, segment, self._heads[segment])
             if part is None or len(part.records) != SPAN:
                 return None
-            records = part.records
-        self._loaded[segment] = records
-        if len(self._loaded) > _SEGMENTS_IN_MEMORY:
+            loaded = part.records, self._size(segment)
+        self._loaded[segment] = loaded
+        while len(self._loaded) > 1 and sum(size for _, size in self._loaded.values()) > _BYTES_IN_MEMORY:
             del self._loaded[next(iter(self._loaded))]
-        return records
+        return loaded[0]
+
+    def _size(self, segment: int) -> int:
+        try:
+            return self._name(_Records, segment).stat().st_size
+        except OSError:  # gone again, and made anew when it is needed
+            return 0
 
     def _name(self, part: type, segment: int) -> Path:
         return self.directory / f"{segment:08d}.{part.__name__.strip('_').lower()}"

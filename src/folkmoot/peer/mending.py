@@ -50,7 +50,7 @@ class Mending:
     def _check_all(self) -> Iterator[float]:
         """Check every blob, some chunks at a time; yields the seconds to wait before going on."""
         store = self._peer.store
-        for name in list(store.hashes()):
+        for name in store.hashes():
             try:
                 chunks = -(-store.size(name) // CHUNK)
                 for first in range(0, chunks, AT_ONCE):
