@@ -24,6 +24,7 @@ HOSTED_BY_MEMBERS = "peer/test_hosted_members.py::test_"
 CONTRACT = "ledger/test_contract_rounds.py::test_"
 CONNECTIONS = "network/test_node_connections.py::test_"
 SANDBOX = "peer/test_sandbox.py::test_"
+DATA = "peer/test_data_changes.py::test_"
 HOSTILE = SANDBOX + "malicious_code_does_not_get_far"
 GRANTS = "ledger/test_contract_grants.py::test_"
 ACCOUNTS = "ledger/test_contract_accounts.py::test_"
@@ -1034,5 +1035,30 @@ DEFENCES = [
         "return not self.twin and not self.journal.sits_out(key)",
         "return True",
         (TOLD + "who_does_not_know_what_it_has_told_of_an_attempt_tells_nothing_of_it",),
+    ),
+    # ---- the member's data -----------------------------------------------------------------------------------------
+    Defence(
+        "a grant is for data as it was",
+        PEER + "cards.py",
+        "if found.hex() != card.fingerprint:",
+        "if False:",
+        (
+            DATA + "a_dataset_is_linked_again_only_to_the_data_that_its_card_describes",
+            "cli/test_datasets.py::test_data_that_has_changed_is_not_granted_but_taken_up_anew",
+        ),
+    ),
+    Defence(
+        "a card is the one whose hash is on the ledger",
+        PEER + "cards.py",
+        "if blob_hash(content) != dataset.card:",
+        "if False:",
+        (DATA + "without_its_card_nobody_can_tell_what_a_dataset_is",),
+    ),
+    Defence(
+        "a member's file is held against the task's columns",
+        PEER + "worker.py",
+        "check_file(self._schema, path)",
+        "pass",
+        ("cli/test_datasets.py::test_a_task_that_is_proposed_with_data_holds_every_member_s_data_against_its_columns",),
     ),
 ]
