@@ -1,5 +1,7 @@
 """A grant is for data as it was: what becomes of it when the data changes, and how it is taken up, or found, again."""
 
+import asyncio
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,9 @@ import rig
 
 from folkmoot.errors import DataError, LocalError
 from folkmoot.ledger import Phase
+from folkmoot.peer import custody
 from folkmoot.peer.datasets import add_dataset, check_granted, relink, update_dataset
+from folkmoot.peer.delegation import delegate
 from folkmoot.peer.journal import Journal, strayed
 from folkmoot.peer.local import LocalMoot
 from folkmoot.peer.ownbook import own_record
@@ -95,6 +99,45 @@ def test_without_its_card_nobody_can_tell_what_a_dataset_is(alone: LocalMoot, tm
         card.write_bytes(card.read_bytes().replace(b'"records":2', b'"records":3'))
     with pytest.raises(DataError, match=r"folkmoot restore --file.*folkmoot data add|is not the card of dataset 1"):
         relink(home, dataset.id, tmp_path / "here.csv")
+
+
+def test_who_keeps_the_main_key_apart_grants_data_that_lies_with_the_peer(alone: LocalMoot, tmp_path: Path) -> None:
+    home = alone.homes["anna"]
+    (tmp_path / "here.csv").write_text("1\n2\n")
+    add_dataset(home, tmp_path / "here.csv", 2)
+    daily = delegate(home, tmp_path / "daily")
+    (tmp_path / "here.csv").write_text("1\n3\n")
+    assert check_granted(home, home.moot(), 1) is None
+    with pytest.raises(DataError, match="folkmoot data update 1"):
+        check_granted(daily, daily.moot(), 1)
+
+
+def test_a_dataset_that_takes_its_time_to_be_read_is_not_used_before(
+    alone: LocalMoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = alone.homes["anna"]
+    (tmp_path / "here.csv").write_text("1\n2\n")
+    dataset = add_dataset(home, tmp_path / "here.csv", 2)
+    monkeypatch.setattr(custody, "PROMPT_SECONDS", 0.0)
+
+    async def look() -> None:
+        kept = custody.Custody(home, lambda number: home.data().get(number))
+        with pytest.raises(custody.Unread, match="is being read"):
+            await kept.look(dataset)
+        await kept.settled(dataset.id)
+        found = await kept.look(dataset)
+        assert found.path == str(tmp_path / "here.csv")
+        (tmp_path / "here.csv").write_text("1\n3\n")
+        with pytest.raises(custody.Unread):
+            await kept.look(dataset, now=True)
+        (tmp_path / "here.csv").write_text("1\n2\n")  # back before anybody asks again: what was read is not this
+        await kept.settled(dataset.id)
+        monkeypatch.setattr(custody, "PROMPT_SECONDS", 60.0)
+        with contextlib.suppress(DataError):
+            await kept.look(dataset, now=True)
+        assert (await kept.look(dataset, now=True)).mark != found.mark
+
+    asyncio.run(look())
 
 
 def test_only_what_has_changed_is_taken_up(alone: LocalMoot, tmp_path: Path) -> None:

@@ -214,7 +214,9 @@ def grant(
     if not was_reviewed(peer, record.bundle):
         _warn(task, yes)
     check_grant(peer, moot, record)
-    if no_rehearsal:
+    if path is None:
+        print("not rehearsed: your peer runs with daily keys, and the data is with it", file=sys.stderr)
+    elif no_rehearsal:
         skipped(peer, f"grant {task} {dataset}")
     else:
         report = rehearsed(_code(peer, record), [path], home=peer, sandbox=not no_sandbox)

@@ -98,7 +98,9 @@ class Custody:
         if not reading.done():
             raise Unread(f"dataset {dataset.id}, {path}, is being read to see whether it is what was consented to")
         del self._reading[dataset.id]
-        return reading.result()
+        kept = reading.result()
+        # What was read may be another file by now than what was asked about.
+        return kept if (kept.path, kept.mark) == (path, mark) else await self._read(dataset, path, mark)
 
     async def _fingerprint(self, dataset: Dataset, path: str, mark: bytes) -> Kept:
         try:
