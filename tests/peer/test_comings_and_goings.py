@@ -16,7 +16,7 @@ NAMES = ["anna", "bert", "carl", "dora"]
 
 
 def test_who_joins_and_grants_while_rounds_are_made_counts_from_a_later_one_on(tmp_path: Path) -> None:
-    source = rig.tiny_task(tmp_path / "task.py", rounds=20, pause=0.05, start_members=4, train_seconds=5)
+    source = rig.tiny_task(tmp_path / "task.py", rounds=20, pause=0.1, start_members=4, train_seconds=5)
     data = rig.tiny_data(tmp_path, [*NAMES, "late"])
     late = data.pop("late")
     with rig.moot(tmp_path / "moot", NAMES) as moot:
