@@ -131,7 +131,6 @@ class Replica:
         transaction = decode(raw, self.meta.chain_id)
 
         def draft() -> _Draft:
-            self._check_right()
             number, parent = self.number + 1, self._newest
             block = make_block(parent.hash, number, max(parent.timestamp, int(self.clock())), raw)
             return block, transaction, self._machine.run(transaction, number, block.timestamp)
@@ -159,7 +158,7 @@ class Replica:
 
         A block is drafted before the file is held, so that a process that is stopped while it computes holds up nobody;
         anew if another process was faster; and while the file is held if others always are. ``check`` raises where this
-        process may append no more.
+        process may not append; it is asked while the file is held, when the newest block here is the newest there is.
         """
         with self.lock:
             self._seen = _UNKNOWN
@@ -180,6 +179,7 @@ class Replica:
                     drafted = draft()
                     if drafted is None:
                         return False
+                    check()
                     self._file.append(drafted[0])
             self._adopt(*drafted)
             return True
