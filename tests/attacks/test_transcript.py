@@ -146,7 +146,7 @@ def _overheard(
         plan=plan,
         place=Place(domain.chain_id, domain.contract, key, final.parent),
         layout=layout,
-        maskings={m: peer.context.masking(key, plan, final.parent) for m, peer in made.keys.items()},
+        maskings={m: peer.context.masking(key, plan, final.parent, opened=1 << 32) for m, peer in made.keys.items()},
         plain={m: at(m) for m in reveals},
         sent={m: store.get(reveal.shards[0]) for m, reveal in reveals.items()},
         sealed={m: store.get(reveal.shards[1]) for m, reveal in reveals.items()},

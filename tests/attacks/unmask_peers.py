@@ -73,6 +73,7 @@ class UnmaskingPeer:
         self._log = Log(home.log_file)
         node = Node(home.identity.endpoint_secret, BlobMessage | RoundMessage)
         self.context = PeerContext(home, moot, node, me.index, self._log, embedded=True)
+        self.context.agreement.read()
         self.context.members = {member.index: member for member in moot.members()}
         self.index = me.index
         self.restart()

@@ -11,6 +11,7 @@ ROUND, PEER, TESTS = "src/folkmoot/round/", "src/folkmoot/peer/", "tests/"
 ENVELOPE = "round/test_envelope.py::test_"
 SEEDS = "round/test_seeds.py::test_"
 MASKS = "round/test_masks.py::test_"
+NEW_KEYS = "attacks/test_new_keys.py::test_"
 GROUPS = "round/test_groups.py::test_"
 ATTACK = "attacks/test_masks_under_attack.py::test_"
 ROUNDS = "attacks/test_rounds_under_attack.py::test_"
@@ -134,6 +135,20 @@ DEFENCES = [
             GROUPS + "however_large_a_group_is_everyone_is_a_neighbour_of_everyone",
             DROPOUT + "a_liar_in_a_large_group_forces_no_second_sum_and_the_round_goes_on_without_it",
         ),
+    ),
+    Defence(
+        "masks are made with the keys from before",
+        PEER + "agreement.py",
+        "if since < opened]",
+        "]",
+        (NEW_KEYS + "the_others_open_the_boxes_of_its_old_keys_and_rebuild_its_seed",),
+    ),
+    Defence(
+        "newer keys have no part in the masks",
+        PEER + "context.py",
+        "None if self.agreement.is_newer(self.index, opened) else self.identity.mask_secret",
+        "self.identity.mask_secret",
+        (NEW_KEYS + "with_its_new_keys_it_holds_what_the_others_sent_and_tells_no_seed",),
     ),
     Defence(
         "a group that was frozen with more is not unmasked",

@@ -101,6 +101,28 @@ def test_a_peer_with_daily_keys_takes_over_and_the_old_keys_are_worthless(tmp_pa
         assert (members[3].address, members[3].endpoint) == (main.identity.account.address, main.identity.endpoint)
 
 
+def test_keys_put_in_use_while_a_secret_round_is_under_way_serve_from_the_next_attempt_on(tmp_path: Path) -> None:
+    """defence: the session tells the machine that the masks are of other keys, so that nothing is made with these."""
+    terms = {"rounds": 2, "min_members": 4, "train_seconds": 3, "exchange_seconds": 3, "final_seconds": 5}
+    source = rig.tiny_task(tmp_path / "task.py", start_members=4, secrecy="sums", **terms)
+    with rig.moot(tmp_path / "moot", NAMES, start=False) as moot:
+        moot.start(*NAMES[:-1])
+        task = moot.offer(source, rig.tiny_data(tmp_path, NAMES))
+        moot.until("the others have committed", lambda: moot.view(task).committed == 0b0111)
+        daily = delegation.delegate(moot.homes["dora"], tmp_path / "daily")
+        moot.local.homes["daily"] = daily  # type: ignore[index]
+        moot.start("daily")
+        moot.said("daily", "sits out round 1 of task 1")
+        assert (moot.view(task).round, moot.view(task).attempt, moot.view(task).committed) == (1, 0, 0b0111)
+        for standing in (Standing.PAUSED, Standing.ADOPTED):  # the round cannot do without it
+            decide(moot, "anna", "bert", "carl", kind=Kind.STEER, words=(task, standing))
+        model = moot.finish(task)
+        assert moot.finals(task)[0].attempt > 0
+        assert [final.survivors for final in moot.finals(task)] == [0b1111, 0b1111]
+        moot.filled(task, "anna")
+        assert moot.verify("anna").models == {task: model}
+
+
 def test_a_moot_moves_to_another_chain_by_vote_and_every_vote_looks_at_where_to(tmp_path: Path) -> None:
     source = rig.tiny_task(tmp_path / "task.py", rounds=1)
     with rig.moot(tmp_path / "moot", NAMES) as moot:

@@ -366,6 +366,8 @@ class Peer:
     def do_release(self, action: ev.Release) -> None:
         if self.masking is None or self.machine is None or self.machine.key != action.key:
             return
+        if self.machine.survivors != action.survivors:
+            return
         before = self.disk.released.get(action.key, action.survivors)
         self.disk.released[action.key] = action.survivors
         if action.survivors & ~before:
@@ -403,6 +405,8 @@ class Peer:
         for dealer in action.dealers:
             if self.machine is None or self.machine.key != action.key or self.masking is None:
                 return
+            if self.machine.survivors != action.survivors:
+                return  # an answer to what was asked before the attempt went on with fewer
             try:
                 if dealer in reply.seeds:
                     seeds = self.masking.take_seeds(dealer, action.survivors, reply.seeds[dealer])

@@ -18,6 +18,7 @@ from folkmoot.ledger import Moot, statements
 from folkmoot.ledger.records import Dataset, Grant, Member, called
 from folkmoot.network import Node, fetch
 from folkmoot.network.messages import Message
+from folkmoot.peer.agreement import Agreement
 from folkmoot.peer.cards import line_of
 from folkmoot.peer.complaints import Complaints, kind_of
 from folkmoot.peer.custody import Custody, Kept
@@ -32,7 +33,6 @@ from folkmoot.round.events import Key, Reveal, Statement
 from folkmoot.round.machine import Timing
 from folkmoot.round.masking import Masking, Place
 from folkmoot.round.plan import Plan
-from folkmoot.round.seeds import agree
 from folkmoot.store import Store
 
 __all__ = ["PeerContext", "Told"]
@@ -97,7 +97,7 @@ class PeerContext:
         self._lines: dict[int, tuple[int, ...]] = {}
         self._custody = Custody(home, self.dataset_path)
         self._domain = moot.domain
-        self._agreed: dict[bytes, bytes] = {}
+        self.agreement = Agreement(moot, self.identity.exchange_secret)
         # A chain in the same process answers within a millisecond; a remote one must not hold the loop up, nor a
         # transaction that waits for its block those who read. A hosted one is read here and written elsewhere.
         self._reader = None if embedded else ThreadPoolExecutor(1, "ledger")
@@ -261,17 +261,11 @@ class PeerContext:
         place = f"{self._domain.chain_id} {self._domain.contract}".encode()
         return blake3(bundle + numbers + parent + place, key=secret).digest()
 
-    def masking(self, key: Key, plan: Plan, parent: Hash) -> Masking:
-        """This member's side of the masks of an attempt."""
+    def masking(self, key: Key, plan: Plan, parent: Hash, opened: int) -> Masking:
+        """This member's side of the masks of an attempt that opened in the block ``opened``."""
         place = Place(self._domain.chain_id, self._domain.contract, key, parent)
-        return Masking(self.index, place, plan, self.identity.mask_secret, self._shared)
-
-    def _shared(self, member: int) -> bytes:
-        """What X25519 agrees between this member and another; computed once for each key."""
-        public = self._known(member).exchange
-        if public not in self._agreed:
-            self._agreed[public] = agree(self.identity.exchange_secret, public)
-        return self._agreed[public]
+        secret = None if self.agreement.is_newer(self.index, opened) else self.identity.mask_secret
+        return Masking(self.index, place, plan, secret, lambda member: self.agreement.shared(member, opened))
 
     # ---- network -----------------------------------------------------------------------------------------------
 

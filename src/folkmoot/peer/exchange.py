@@ -59,7 +59,7 @@ class Exchange:
         key, plan = self._machine.key, self._machine.plan
         self.masking = None
         if key is not None and plan is not None and plan.secret:
-            self.masking = self._peer.masking(key, plan, self._machine.parent)
+            self.masking = self._peer.masking(key, plan, self._machine.parent, self._machine.opened)
         self._layout = None
         self._opened.clear()
         self.in_use.clear()

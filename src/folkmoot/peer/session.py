@@ -101,6 +101,10 @@ class TaskSession:
         self._dataset: int | None = None
         """The dataset that is granted, whatever is wrong with it."""
         self._looked_at_data = float("-inf")
+        self._keys_read_for: tuple[int, int, int] | None = None
+        """Round, attempt and opening block of the attempt for which the ledger's exchange keys were last read."""
+        self._rekeyed = False
+        """Whether the masks of the attempt under way are of other keys than this peer has."""
         self._without = 0
         """Bitmap of members that the task does without."""
         self._jobs: dict[asyncio.Task[None], Key | None] = {}
@@ -210,7 +214,8 @@ class TaskSession:
             view = await self._peer.ledger(self._peer.moot.round_view, self.record.id)
             key = Key(view.task, view.round, view.attempt)
             finished, self._view = self.done, view
-            if not self._peer.journal.sits_out(key):
+            self._rekeyed = await self._has_newer_keys(view)
+            if not self._peer.journal.sits_out(key) and not self._rekeyed:
                 self._peer.settle(sitting_out(self.record.id))
             if not self._peer.twin and is_foreign(self._peer, view):
                 self._peer.recognise_twin(
@@ -222,11 +227,29 @@ class TaskSession:
         first = self.progress.untold(self.finished_rounds)
         if first is not None and self._peer.watched:
             self.spawn(self._tell(first))
-        self.feed(ev.LedgerSeen(view, self._peer.now(), self._willing))
+        self.feed(ev.LedgerSeen(view, self._peer.now(), self._willing, self._rekeyed))
         if self.done:
             self._peer.rooms.pop(self.record.id, None)
         if self.done and not finished and not self._rewarding.scoring:
             self.spawn(self._compute.rest())
+
+    async def _has_newer_keys(self, view: RoundView) -> bool:
+        """Whether this peer's keys were put in use since the attempt under way opened, so that it sits it out."""
+        if not self.record.sealed or view.phase not in (Phase.COMMIT, Phase.FROZEN):
+            return False
+        attempt = view.round, view.attempt, view.opened
+        if self._keys_read_for != attempt:
+            await self._peer.ledger(self._peer.agreement.read)
+            self._keys_read_for = attempt
+        if not self._peer.agreement.is_newer(self._peer.index, view.opened):
+            return False
+        told = (
+            "this peer's keys were put in use while it was under way, and its masks are of the keys from before. It"
+            " takes part from the next attempt on; where the round cannot do without it, pause the task and resume it"
+        )
+        where = f"sits out round {view.round} of task {view.task}"
+        self._peer.complain(f"{where}: {told}", kind="identity", about=sitting_out(view.task), task=view.task)
+        return True
 
     async def _tell(self, first: int) -> None:
         self.progress.tell(await self._peer.ledger(self._peer.moot.finals, self.record.id, first))

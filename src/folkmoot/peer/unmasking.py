@@ -49,6 +49,8 @@ class Unmasking:
     async def release(self, action: ev.Release) -> None:
         """Tell everyone the own seeds that may be known."""
         masking = self._masking(action.key, action.survivors)
+        if masking.secrets is None:
+            return  # other keys made this member's masks; their seeds come of the others' shares
         seeds = masking.release(action.survivors)
         self._feed(ev.SeedsHeld(action.key, self._peer.index, seeds))
         task, round, attempt = action.key

@@ -127,11 +127,13 @@ class LedgerSeen:
     """The ledger's view of the task at ledger time ``now``.
 
     ``willing``: this peer has checked, for this very view, that it holds a live grant and the granted dataset.
+    ``rekeyed``: its exchange key was put in use after the attempt opened, so that the attempt's masks are not its own.
     """
 
     view: RoundView
     now: float
     willing: bool
+    rekeyed: bool = False
 
 
 @dataclass(frozen=True)

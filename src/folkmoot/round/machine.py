@@ -86,7 +86,7 @@ class RoundMachine:
         self._view: RoundView | None = None
         self._seen = 0.0
         self._now = 0.0
-        self._willing = False
+        self._willing = self._rekeyed = False
         self._fitness = Fitness()
         self._attempt: Attempt | None = None
 
@@ -106,6 +106,11 @@ class RoundMachine:
     def parent(self) -> Hash:
         """The hash of the state that attempt starts from; empty if there is none."""
         return self._view.parent if self._view is not None and self._attempt is not None else b""
+
+    @property
+    def opened(self) -> int:
+        """The block, as contracts see it, in which that attempt opened; 0 if there is none."""
+        return self._view.opened if self._view is not None and self._attempt is not None else 0
 
     @property
     def reason(self) -> str:
@@ -171,7 +176,7 @@ class RoundMachine:
 
     def _see(self, event: LedgerSeen) -> None:
         self._now, self._seen = max(self._now, event.now), event.now
-        self._willing = event.willing
+        self._willing, self._rekeyed = event.willing, event.rekeyed
         view = self._view = event.view
         if view.phase in (Phase.GATHERING, Phase.DONE):
             self._attempt = None
@@ -274,7 +279,10 @@ class RoundMachine:
         attempt.wait(actions, "round", "joins with the next round")
 
     def _retry_where_short(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
-        """Have another attempt where this one is short of commits, and the next may take in who was left out."""
+        """Have another attempt where this one is short of commits, and the next may take in who was left out. Who is
+        waited for already would be no one new."""
+        if view.expected >> self.me & 1:
+            return
         if self._now >= view.commit_deadline and not self._closed() and not view.shut and self._fit(view):
             retry = PostRetry(attempt.key)
             attempt.once("retry", actions, retry, now=self._now, every=8 * self._timing.stagger)
@@ -303,8 +311,8 @@ class RoundMachine:
         return self._willing and self._fitness.fit(view.round)
 
     def _left_out(self, attempt: Attempt, view: RoundView) -> bool:
-        """Whether this attempt's masks are made among others."""
-        return attempt.plan.secret and self._willing and not view.dealt >> self.me & 1
+        """Whether this attempt's masks are made among others, or with other keys of this member's."""
+        return attempt.plan.secret and self._willing and (self._rekeyed or not view.dealt >> self.me & 1)
 
     def _ask_in(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         """Ask to be dealt in with the next attempt, which can be had at once where this one is short of commits."""
@@ -387,7 +395,7 @@ class RoundMachine:
 
     def _push(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
         """Show the own contribution, unless the grant behind it was withdrawn before it was shown."""
-        if attempt.pushed or not self._willing or not view.committed >> self.me & 1:
+        if attempt.pushed or not self._willing or self._rekeyed or not view.committed >> self.me & 1:
             return
         if attempt.own is None:
             self._train(attempt, view, actions)

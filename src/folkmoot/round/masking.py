@@ -42,10 +42,11 @@ class Masking:
     """The masks of member ``me`` in one attempt.
 
     ``secret`` is its own 32 bytes, ``shared`` gives what X25519 agrees between it and another member. A member that was
-    not dealt to a group has no masks; it checks what others tell, as everyone does.
+    not dealt to a group has no masks, nor one that has put other keys in use since (``secret`` is ``None``); it checks
+    what others tell, as everyone does.
     """
 
-    def __init__(self, me: int, place: Place, plan: Plan, secret: bytes, shared: Callable[[int], bytes]) -> None:
+    def __init__(self, me: int, place: Place, plan: Plan, secret: bytes | None, shared: Callable[[int], bytes]) -> None:
         self.me = me
         self._place = place
         self._plan = plan
@@ -57,7 +58,7 @@ class Masking:
         self._first: int | None = None
         self._survivors: int | None = None
         self.secrets: Secrets | None = None
-        if plan.group_of(me):
+        if plan.group_of(me) and secret is not None:
             self.secrets = Secrets(context_of(place, plan, me), me, plan.neighbours[me], secret, shared)
 
     # ---- the own contribution ----------------------------------------------------------------------------------
