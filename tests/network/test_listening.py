@@ -78,13 +78,13 @@ def own_address(family: socket.AddressFamily, far: str) -> str | None:
 def test_a_node_bound_to_loopback_has_no_socket_that_another_machine_reaches(listen: str) -> None:
     if listen.startswith("[") and not HAS_IPV6:
         pytest.skip("this machine has no IPv6")
-    loopbacks = {"0100007F", "0" * 24 + "01000000"}
+    loopbacks, earlier = {"0100007F", "0" * 24 + "01000000"}, udp_sockets()
 
     def look(node: Node, where: Listening) -> None:
         give_up = time.monotonic() + 30.0  # a router's port mapping is searched from another socket, for a second
-        while {host for host, _ in udp_sockets()} - loopbacks and time.monotonic() < give_up:
+        while {host for host, _ in udp_sockets() - earlier} - loopbacks and time.monotonic() < give_up:
             time.sleep(0.05)
-        open_ports = udp_sockets()
+        open_ports = udp_sockets() - earlier
         assert {host for host, _ in open_ports} <= loopbacks
         assert where.port in {port for _, port in open_ports}
         assert all(address.startswith(listen.rpartition(":")[0]) for address in node.addresses())
