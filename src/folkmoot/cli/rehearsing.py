@@ -64,27 +64,12 @@ def rehearsed(bundle: bytes, data: Sequence[Path], *, home: Home | None = None, 
     from folkmoot.task import read_bundle
     from folkmoot.task.pin import pin_of
 
-    if len(data) > 1:
-        bundle = _expecting(bundle, data[0], home, sandbox=sandbox)
     pin, sources = pin_of(read_bundle(bundle)), [] if home is None else [home.store()]
     with Workbench(bundle, home, sources, sandbox=sandbox) as bench, _progress() as progress:
         named = {str(path): path for path in data}
         if not named and (sample := sample_of(bundle, bench.folder / "sample")) is not None:
             named = {"the task's sample": sample}
         return rehearse(bench, named, start=None if pin is None else pin.state, progress=progress)
-
-
-def _expecting(bundle: bytes, path: Path, home: Home | None, *, sandbox: bool) -> bytes:
-    """The bundle with what the data at ``path`` looks like, to hold others' data against; without, if it cannot be
-    loaded."""
-    from folkmoot.errors import DataError, TaskError
-    from folkmoot.peer.asks import Survey, Surveyed
-    from folkmoot.peer.workbench import Workbench
-    from folkmoot.task.data_schema import pinned
-
-    with Workbench(bundle, home, sandbox=sandbox) as bench, contextlib.suppress(DataError, TaskError):
-        return pinned(bundle, bench.ask(Survey(str(path.absolute())), Surveyed).schema)
-    return bundle
 
 
 def skipped(home: Home, verb: str) -> None:

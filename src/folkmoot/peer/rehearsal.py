@@ -43,6 +43,7 @@ from folkmoot.round.groups import NO_BEACON
 from folkmoot.round.layout import Layout
 from folkmoot.round.plan import Plan, make_plan
 from folkmoot.task.bundle import TASK_FILE, read_bundle
+from folkmoot.task.data_schema import pinned
 from folkmoot.task.policy import Policy
 
 __all__ = ["Refusal", "Rehearsal", "Step", "rehearse", "sample_of"]
@@ -125,9 +126,9 @@ def rehearse(
     """Rehearse the task of ``bench`` with a member for each of ``datasets``, which are told by their names here; with
     none, its public part on zeros.
 
-    ``start`` is the first state of a task that continues another one; by default ``init`` makes it. A dataset that
-    fails is left out of what follows. ``progress`` is told the name of each step. Raises ``LocalError`` where there is
-    no sandbox for the task.
+    All data has to look like that of the first. ``start`` is the first state of a task that continues another one; by
+    default ``init`` makes it. A dataset that fails is left out of what follows. ``progress`` is told the name of each
+    step. Raises ``LocalError`` where there is no sandbox for the task.
     """
     course = _Course(bench, datasets, start, progress)
     with contextlib.suppress(_Stopped):
@@ -160,12 +161,16 @@ class _Course:
         self._progress = progress
         self._data = {told: str(path.absolute()) for told, path in datasets.items()}
         """The datasets that are still in, by name."""
+        self._shown = next(iter(self._data.values()), "")
+        self._pinned = False
         self.report = Rehearsal(tuple(self._data))
         self._blank = not datasets
 
     def run(self) -> None:
         """All steps, up to one without which there is no going on."""
         report = self.report
+        if self._data:
+            self._bench.show(next(iter(self._data.values())))  # a start less: it sees the first dataset from the first
         loaded = self._step("loading the code", self._bench.load)
         policy = loaded.policy
         genesis = self._step("init", lambda: self._bench.ask(self._begin, Prepared))
@@ -225,10 +230,21 @@ class _Course:
         surveyed = self._bench.ask(Survey(path), Surveyed)
         self.report.surveys |= {told: surveyed for told, at in self._data.items() if at == path}
 
+    def _hold_alike(self) -> None:
+        """Have others' data look like the first that could be loaded, as where that is pinned with a proposal."""
+        if not self._pinned and len(self.report.datasets) > 1 and self.report.surveys:
+            first = next(iter(self.report.surveys.values()))
+            self._bench.become(pinned(self._bench.bundle, first.schema))
+            self._pinned = True
+
     def _each(self, steps: Sequence[tuple[str, Callable[[str], None]]]) -> None:
         """These steps on each dataset; one that fails is out."""
-        for told, path in list(self._data.items()):
+        datasets = list(self._data.items())
+        # the dataset that was looked at last is shown still
+        for told, path in datasets if datasets[0][1] == self._shown else reversed(datasets):
             try:
+                self._hold_alike()
+                self._shown = path
                 self._bench.show(path)  # not counted: a worker starts anew for each dataset, a peer's does so once
                 for name, call in steps:
                     self._step(name, partial(call, path), told)

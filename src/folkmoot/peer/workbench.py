@@ -83,6 +83,11 @@ class Workbench:
         """Start the worker afresh and load the task. Raises as ``Workplace.load``."""
         return self._runner.run(self._work.load())
 
+    def become(self, bundle: bytes) -> None:
+        """Load another bundle's task, of the same code, from the next question on."""
+        self.bundle = bundle
+        self._runner.run(self._work.become(self.store.put(bundle)))
+
     def show(self, path: str) -> None:
         """Let the worker see the dataset at ``path`` and no other."""
         self._runner.run(self._work.show(path))

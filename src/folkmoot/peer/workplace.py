@@ -148,6 +148,12 @@ class Workplace:
             if self._runs and self._blind():
                 await self._started()
 
+    async def become(self, bundle: Hash) -> None:
+        """Be the place of another bundle's worker; the one that runs is ended."""
+        async with self._turn:
+            self._bundle = bundle
+            await self._stop()
+
     async def close(self) -> None:
         """End the worker."""
         await self._stop()
