@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,41 +17,26 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from msgspec.structs import replace
-
 from folkmoot.digest import Hash
 from folkmoot.errors import FolkmootError, LocalError, TaskError
 from folkmoot.peer.asks import (
-    Advance,
-    Advanced,
-    Contribute,
     Export,
     Exported,
-    Made,
     Prepare,
     Prepared,
-    Summed,
-    SumUp,
     Survey,
     Surveyed,
 )
 from folkmoot.peer.offering import Draft, draft_of
-from folkmoot.peer.workbench import COMPUTE_SECONDS, Workbench
-from folkmoot.round.events import Row
-from folkmoot.round.groups import NO_BEACON
-from folkmoot.round.layout import Layout
-from folkmoot.round.plan import Plan, make_plan
+from folkmoot.peer.rehearsedround import RehearsedRound
+from folkmoot.peer.workbench import Workbench
 from folkmoot.task.bundle import TASK_FILE, read_bundle
 from folkmoot.task.data_schema import pinned
-from folkmoot.task.policy import Policy
 
 __all__ = ["Refusal", "Rehearsal", "Step", "rehearse", "sample_of"]
 
 ROUNDS = 2
 """Rounds of training: much of what fails does so in the second, from a state that was rounded, stored and read."""
-_PATIENCE = 4.0
-"""How many times ``train_seconds`` a training may take before it is ended: each attempt at a real round has twice the
-time of the one before. At least a minute, whatever the policy says."""
 _SAMPLE = "sample"
 T = TypeVar("T")
 
@@ -178,7 +162,7 @@ class _Course:
         report.members = min(256, max(policy.min_members, len(self._data)))
         rounds, start = [], genesis
         for number in range(1, ROUNDS + 1 + policy.grouped):
-            rounds.append(_Round(number, start, self._bench, report, policy))
+            rounds.append(RehearsedRound(number, start, self._bench, report.members, policy))
             start = self._round(rounds[-1])
             report.draft = report.draft._replace(buffers=tuple(buffer.name for buffer in start.layout.buffers))
             if self._blank and number > policy.grouped:
@@ -186,7 +170,7 @@ class _Course:
         self._step("export", lambda: self._export(start.state))
         self._step("the same again", lambda: self._again(genesis.state, rounds[policy.grouped]))
 
-    def _round(self, round: _Round) -> Prepared:
+    def _round(self, round: RehearsedRound) -> Prepared:
         """One round; what the next one starts from."""
         number, report = round.number, self.report
         if self._blank:
@@ -195,6 +179,7 @@ class _Course:
             load = [("load", self._survey)] if number == 1 else []
             self._each([*load, (f"round {number}: contribute", round.contribute)])
         report.sizes.append(round.size)
+        report.notes += round.notes
         self._step(f"round {number}: sum", round.sum)
         try:
             advanced = self._step(f"round {number}: update", round.advance)
@@ -217,7 +202,7 @@ class _Course:
     def _export(self, model: Hash) -> None:
         self._bench.ask(Export(model), Exported)
 
-    def _again(self, genesis: Hash, first: _Round) -> None:
+    def _again(self, genesis: Hash, first: RehearsedRound) -> None:
         """In a process of its own, as at every other member: the same first state, and the same second."""
         self._bench.load()
         if self._bench.ask(self._begin, Prepared).state != genesis:
@@ -277,88 +262,3 @@ _UNLIKE = (
     "the task's {} gives {} of its own in every process, and members who do not make the same bytes agree on no model:"
     " seed its randomness, and let nothing follow from the time, from hash() or from the order of a set"
 )
-
-
-class _Round:
-    """One round of members who have these datasets in turn."""
-
-    def __init__(self, number: int, start: Prepared, bench: Workbench, report: Rehearsal, policy: Policy) -> None:
-        self.number, self._start, self._bench, self._report = number, start, bench, report
-        self.model = b""
-        self.size = 0
-        self._layout: Layout = start.layout
-        self._policy = policy
-        members = tuple(range(report.members))
-        dealt = members if self._policy.secret else ()
-        self._beacon = secrets.token_bytes(32) if self._policy.grouped and number > 1 else NO_BEACON
-        self._plan: Plan = make_plan(members, start.state, 0, self._policy, dealt=dealt, beacon=self._beacon)
-        everyone = (1 << len(members)) - 1
-        self._rows = self._plan.rows(everyone, everyone)
-        self._mask = secrets.token_bytes(16)
-        self._made: dict[int, list[tuple[Hash, ...]]] = {size: [] for size in self._groups.values()}
-        """For each size of a mask group, the shards of each dataset's contribution."""
-        self._sums: tuple[Hash, ...] = ()
-
-    @property
-    def _groups(self) -> dict[int, int]:
-        """The size of each member's mask group."""
-        return {member: len(self._plan.group_of(member)) for row in self._rows for member in row}
-
-    def contribute(self, path: str) -> None:
-        """The contribution made of a dataset."""
-        most = self._policy.train_seconds
-        ask = Contribute(self._start.state, path, self.number, secrets.token_bytes(32), self._plan.shards, bytes(32))
-        began = time.perf_counter()
-        for size in self._made:  # trained once: the worker keeps what it masks
-            noise = secrets.token_bytes(32)
-            ask = replace(ask, noise=noise, group=size, masks=((1, self._mask),) if size else ())
-            made = self._bench.ask(ask, Made, max(COMPUTE_SECONDS / 10, _PATIENCE * most))
-            self._made[size].append(made.shards)
-            self.size = sum(map(self._bench.store.size, made.shards))
-        took = time.perf_counter() - began
-        if took > most:
-            self._report.notes.append(
-                f"round {self.number}: training on {path} took {took:.1f} s, and commits close after"
-                f" policy.train_seconds={most}: the others would go on without it"
-            )
-
-    def contribute_zeros(self) -> None:
-        """A contribution of zeros, of one example."""
-        import numpy as np
-
-        from folkmoot.round import fixed, reduce
-
-        layout, shards = self._layout, self._plan.shards
-        side = np.zeros(layout.side, dtype=np.int64)
-        side[0] = 1
-        made = reduce.Made(np.zeros(layout.values, dtype=np.int64), side, 0.0)
-        for size in self._made:
-            packed = (
-                reduce.mask_shards(made, layout, shards, size, ((1, self._mask),))
-                if size
-                else fixed.encode_shards(made.values, made.side, layout, shards)
-            )
-            self._made[size].append(tuple(map(self._bench.store.put, packed)))
-            self.size = sum(map(len, packed))
-
-    def sum(self) -> None:
-        """The sums of all shards, over all rows."""
-        groups, blobs = self._groups, {}
-        for shard in range(self._plan.shards):
-            blobs[shard] = tuple(
-                tuple(self._made[groups[m]][m % len(self._made[groups[m]])][shard] for m in row) for row in self._rows
-            )
-        rows = tuple(
-            Row(row, groups[row[0]], ((1, self._mask),) * len(row) if self._plan.secret else ()) for row in self._rows
-        )
-        ask = SumUp(self._start.state, self._plan.shards, blobs, rows)
-        summed = self._bench.ask(ask, Summed).sums
-        self._sums = tuple(summed[shard] for shard in range(self._plan.shards))
-
-    def advance(self) -> Advanced:
-        """The next state, and the metrics of the one before."""
-        sizes = tuple(map(len, self._rows))
-        ask = Advance(self._start.state, self._sums, sizes, 0, self._beacon)
-        advanced = self._bench.ask(ask, Advanced)
-        self.model = self.model or advanced.model
-        return advanced
