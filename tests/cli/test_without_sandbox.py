@@ -11,7 +11,7 @@ from folkmoot.cli.demo_peers import Peers
 from folkmoot.peer import daemon
 from folkmoot.peer.home import Home
 from folkmoot.peer.sandbox import VARIABLE, Choice, choose
-from folkmoot.peer.status import PeerStatus, TaskStatus, write_status
+from folkmoot.peer.status import Complaint, Failure, PeerStatus, TaskStatus, write_status
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_who_runs_without_a_sandbox_says_so_on_the_command_line(
     folkmoot: Folkmoot, home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen: list[Choice] = []
-    monkeypatch.setattr(daemon, "run", lambda home: chosen.append(choose(home.config)))
+    monkeypatch.setattr(daemon, "run", lambda home, *_: chosen.append(choose(home.config)))
     monkeypatch.setenv(VARIABLE, "bubblewrap")
     for options in ((), ("--no-sandbox",)):
         assert folkmoot("run", *options).code == 0
@@ -41,8 +41,10 @@ def test_the_status_shows_that_there_is_none(folkmoot: Folkmoot, home: Home) -> 
 
 
 def test_what_a_task_calls_itself_cannot_spoil_the_table(folkmoot: Folkmoot, home: Home) -> None:
-    task = TaskStatus(task=1, name="[/red]", reason="[bold]", metrics={"[/x]": [(1, 0.5)]})
-    write_status(home, PeerStatus(name="ann", pid=os.getpid(), state="idle", tasks=[task], errors=["[/]"]))
+    task = TaskStatus(task=1, name="[/red]", phase="failed", metrics={"[/x]": [(1, 0.5)]})
+    task.failure = Failure(kind="task", step="train", text="[bold]", since=1.0, last=2.0)
+    said = [Complaint(kind="member", text="[/]", since=1.0, last=2.0)]
+    write_status(home, PeerStatus(name="ann", pid=os.getpid(), state="idle", tasks=[task], errors=said))
     shown = folkmoot("status")
     assert (shown.code, shown.err) == (0, "")
     assert all(text in shown.out for text in ("[/red]", "[bold]", "[/x]", "[/]"))
