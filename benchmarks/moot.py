@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from folkmoot.cli.demo_peers import Peers
-from folkmoot.ledger import Phase
 from folkmoot.peer.home import Home
 from folkmoot.peer.local import LocalMoot
 from folkmoot.peer.status import read_status
@@ -45,7 +44,7 @@ def measure(folder: Path, task: Path, data: Mapping[str, Path], rounds: int) -> 
             processes.check()
             time.sleep(0.005)
         began, cpu = time.perf_counter(), _cpu(os.getpid())
-        while client.round_view(number).phase is not Phase.DONE:
+        while client.round_view(number).round <= WARM_UP + rounds:
             processes.check()
             time.sleep(0.005)
         seconds, cpu = time.perf_counter() - began, _cpu(os.getpid()) - cpu

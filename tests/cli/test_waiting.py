@@ -37,7 +37,11 @@ def test_it_waits_for_a_round_and_for_the_task(folkmoot: Folkmoot, made: handmad
     assert waiting.returncode == DONE
     assert folkmoot("wait", 1, "--timeout", 0, "--home", home).code == TIMED_OUT
     made.round(1, (0, 1, 2))
-    assert folkmoot("wait", 1, "--timeout", 0, "--home", home).code == DONE
+    assert folkmoot("wait", 1, "--round", 3, "--timeout", 0, "--home", home).code == DONE
+    unmeasured = folkmoot("wait", 1, "--timeout", 0, "--home", home)
+    assert (unmeasured.code, "its phase is measuring, its round 3 of 3" in unmeasured.out) == (TIMED_OUT, True)
+    made.round(1, (0, 1, 2))
+    assert folkmoot("wait", 1, "--timeout", 0, "--home", home).out == "task 1 is done, its model measured\n"
 
 
 def test_what_cannot_come_any_more_is_a_code_of_its_own(folkmoot: Folkmoot, made: handmade.HandMade) -> None:

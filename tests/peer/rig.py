@@ -158,7 +158,8 @@ class Rig:
         return self.client().round_view(task)
 
     def finals(self, task: int) -> list[Final]:
-        return self.client().finals(task)
+        """The final rounds that train."""
+        return self.client().finals(task)[: self.client().task(task).training]
 
     def until(self, what: str, look: Callable[[], T | None], *, patience: float = PATIENCE) -> T:
         """As the function, while all peers live; says what the peers say when it is in vain."""
@@ -188,7 +189,7 @@ class Rig:
 
     def filled(self, task: int, *names: str) -> None:
         """Wait until these peers have all blobs behind the task's rounds."""
-        finals = self.finals(task)
+        finals = self.client().finals(task)
         for name in names or self.processes:
             missing = self.missing_blobs(name, finals)
             self.until(f"{name} has all blobs of task {task}", lambda missing=missing: not any(missing()))

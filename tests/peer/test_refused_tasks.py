@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import msgspec
 import pytest
 import rig
 
@@ -11,7 +10,7 @@ from folkmoot.digest import Hash, blob_hash
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import PolicyTerms, Standing
 from folkmoot.peer import governing
-from folkmoot.peer.offering import add_dataset, propose
+from folkmoot.peer.offering import add_dataset, propose, terms_of
 from folkmoot.task import load_task, make_bundle, state_bytes
 
 NAMES = ["anna", "bert", "carl", "dora"]
@@ -41,7 +40,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refused]:
     with rig.moot(folder / "moot", NAMES) as moot:
         founder, store = moot.client("anna"), moot.homes["anna"].store()
         task = load_task(good)
-        terms = msgspec.structs.replace(task.policy)
+        terms = terms_of(task.policy)
         genesis = store.put(state_bytes(task.init()))
         others = PolicyTerms(rounds=9, min_members=3, start=3, train_seconds=2, exchange_seconds=2, final_seconds=2)
         bundles: dict[str, Hash] = {

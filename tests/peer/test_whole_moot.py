@@ -8,6 +8,7 @@ import rig
 from folkmoot.digest import Hash
 from folkmoot.learn.heart import hospitals
 from folkmoot.round import members_of
+from folkmoot.task import load_task, read_state
 
 ROUNDS = 4
 
@@ -49,7 +50,25 @@ def test_every_peer_s_last_word_is_that_it_is_done(finished: tuple[rig.Rig, int,
         assert status.state == "stopping"
         assert status.errors == []
         (told,) = status.tasks
-        assert (told.task, told.phase, told.round) == (task, "done", ROUNDS)
+        assert (told.task, told.phase, told.round, told.final) == (task, "done", ROUNDS, ROUNDS)
+
+
+def test_the_final_model_is_measured_on_everyone_s_held_out_data(finished: tuple[rig.Rig, int, Hash]) -> None:
+    moot, task, model = finished
+    code = load_task(moot.homes["cleveland"].store().get(moot.client().task(task).bundle))
+    state = read_state(moot.homes["cleveland"].store().get(model))
+    words = [code.evaluate(state, code.load(str(path))) for path in hospitals().values()]
+    right = {name: metric.value(sum(said[name] for said in words)) for name, metric in code.metrics().items()}
+    *_, last = moot.client().finals(task)
+    assert (last.round, last.parent, last.model) == (ROUNDS + 1, model, model), "measuring changes nothing"
+    for name in moot.names:
+        status = rig.read_status(moot.homes[name])
+        assert status is not None
+        (told,) = status.tasks
+        assert told.measured
+        assert {metric: points[-1] for metric, points in told.metrics.items()} == {
+            metric: (ROUNDS, value) for metric, value in right.items()
+        }
 
 
 def test_the_same_seed_gives_the_same_model(finished: tuple[rig.Rig, int, Hash], tmp_path: Path) -> None:

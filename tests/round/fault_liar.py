@@ -109,7 +109,7 @@ class Liar(Peer):
             if self.chance.random() < 0.5:
                 reveal = replace(reveal, shards=tuple(map(blob_hash, other)))
         if "garbage" in self.lies and self.chance.random() < 0.7:
-            shards = {s: self.chance.randbytes(len(data) - s % 2) for s, data in shards.items()}
+            shards = {s: self.chance.randbytes(max(0, len(data) - s % 2)) for s, data in shards.items()}
         self.tell(action.to, Push(action.key, reveal, shards))
 
     def answer_pull(self, pull: Pull) -> Reply:

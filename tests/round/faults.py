@@ -80,6 +80,8 @@ class Moot:
     """Those who are there from the beginning."""
     liars: frozenset[int] = frozenset()
     lies: frozenset[str] = frozenset()
+    measured: bool = False
+    """Whether the final model is measured, in one more round."""
     peers: list[Peer] = field(default_factory=list)
     diary: Diary = field(default_factory=Diary)
 
@@ -88,7 +90,7 @@ class Moot:
         self.network = Network(self.clock, self.chance)
         self.ledger = Ledger(lambda: self.clock.now)
         terms = PolicyTerms(
-            rounds=self.policy.rounds,
+            rounds=self.policy.rounds_on_ledger if self.measured else self.policy.rounds,
             min_members=self.policy.min_members,
             start=self.policy.start,
             train_seconds=self.policy.train_seconds,
@@ -212,7 +214,7 @@ class Schedule:
         self.victim = chance.choice(good)
         able = len(good) - sum(kind in self.kinds for kind in (Fault.REVOKED, Fault.FAILING))
         policy = Policy(
-            rounds=3,
+            rounds=2,
             min_members=max(3 if self.masked else 1, chance.randint(1, max(1, able))),
             start_members=n,
             train_seconds=12,
@@ -222,7 +224,7 @@ class Schedule:
             secrecy="sums" if self.masked else "public",
         )
         lies = frozenset(kind.value for kind in self.kinds if kind.lie)
-        self.moot = Moot(chance, policy, n, frozenset(liars), lies)
+        self.moot = Moot(chance, policy, n, frozenset(liars), lies, measured=True)
         self.heal_at = START + chance.uniform(8, 40)
         self._arrange()
 

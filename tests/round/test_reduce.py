@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from folkmoot.errors import TaskError
 from folkmoot.round import fixed
 from folkmoot.round.layout import capped_exponent
 from folkmoot.round.reduce import layout_of, make_contribution, mask_shards, next_state, noised, sum_row
-from folkmoot.task import Aggregate, Context, Contribution, Policy, State
+from folkmoot.task import Aggregate, Context, Contribution, Policy, State, state_bytes
 
 SEED = bytes(range(32))
 
@@ -228,3 +229,20 @@ def test_a_round_that_was_trained_is_not_lost_to_a_metric(value: Any) -> None:
     new, metrics = next_state(task, state, layout, [total], [1], SEED)
     assert new.round == 1
     assert np.isnan(metrics["count"])
+
+
+@pytest.mark.parametrize("policy", [Policy(rounds=3), Policy(rounds=3, robust="median", faults=1, clip=1.0)])
+def test_the_last_round_measures_the_final_model_and_leaves_it_as_it_is(policy: Policy) -> None:
+    state = replace(Sends(policy).init(), round=3)
+    task, same, metrics = round_of(policy, [(1.0, 10), (2.0, 20), (3.0, 30)], state)
+    assert state_bytes(same) == state_bytes(state)
+    assert metrics == {"count": 20.0}, "the mean of what the members have"
+    assert not hasattr(task, "told"), "nothing was trained"
+    assert layout_of(task, state).values == 0
+
+
+def test_a_task_that_continues_another_one_trains_as_many_rounds_as_it_says_and_then_measures() -> None:
+    policy = Policy(rounds=2, begun=5)
+    task = Sends(policy)
+    trains = [layout_of(task, replace(task.init(), round=round)).values > 0 for round in (5, 6, 7)]
+    assert trains == [True, True, False]

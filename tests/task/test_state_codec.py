@@ -11,7 +11,9 @@ from folkmoot.digest import blob_hash
 from folkmoot.errors import FolkmootError, ProtocolError, TaskError
 from folkmoot.task import State, read_state, state_bytes
 
-NAMES = st.text(st.characters(min_codepoint=32, max_codepoint=126, exclude_characters='"\\'), min_size=1, max_size=20)
+NAMES = st.text(
+    st.characters(min_codepoint=32, max_codepoint=126, exclude_characters='"\\'), min_size=1, max_size=20
+).filter(lambda name: name != "__metadata__")
 FINITE = st.floats(allow_nan=False, allow_infinity=False, width=64)
 ARRAYS = st.dictionaries(
     NAMES, hnp.arrays(np.float64, hnp.array_shapes(min_dims=0, max_dims=3, max_side=4), elements=FINITE)

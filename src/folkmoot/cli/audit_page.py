@@ -268,7 +268,8 @@ def _tasks(report: Mapping[str, Any]) -> list[str]:
         found.append(_table(f"Decisions on task {task['task']}", ("Standing", "At", "In"), steps))
         rows = (
             (
-                *(r["round"], r["attempt"], _moment(r["time"]), ", ".join(r["survivors"])),
+                r["round"] if r["round"] <= task["terms"]["rounds"] else "measuring",
+                *(r["attempt"], _moment(r["time"]), ", ".join(r["survivors"])),
                 *(f"{len(r['signed_by'])} of {r['of_members']}", _hash(r["model"]), _entry(r["final"])),
             )
             for r in task["rounds"]

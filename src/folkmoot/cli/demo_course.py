@@ -161,7 +161,7 @@ class _Course:
         self._asked_at = self._scene.final
         member = list(self._moot.homes).index(self._victim)
         for final in self._ledger.finals(self._task, self._revived_after + 1):
-            if final.survivors >> member & 1:
+            if final.survivors >> member & 1 and final.round <= self._scene.rounds:
                 self._returned = final.round
                 self._note(f"{self._victim} is back: its contribution counts in round {final.round}")
                 return

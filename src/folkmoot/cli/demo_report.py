@@ -83,7 +83,7 @@ def _liar(moot: LocalMoot, task: int, settings: Settings) -> list[str]:
         return []
     member = list(moot.homes).index(settings.liar)
     finals = moot.homes[settings.witness].moot().finals(task)
-    told = sum(final.survivors >> member & 1 for final in finals[settings.grouped :])
+    told = sum(final.survivors >> member & 1 for final in finals[settings.grouped : settings.all_rounds])
     return [
         f"liar: {settings.liar} {ATTACKS[settings.attack]}; this went into {told} of {settings.rounds} rounds",
         "undefended: the same liar among the same members, and the plain mean of what they send; computed here",

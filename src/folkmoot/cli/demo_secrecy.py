@@ -65,7 +65,7 @@ def _rounds(moot: LocalMoot, task: int, policy: Policy) -> Iterator[tuple[Plan, 
         members, dealt = members_of(final.members), members_of(final.dealt)
         plan = make_plan(members, final.parent, final.attempt, policy, dealt=dealt, beacon=beacon)
         _, seeds = decode_masked_inputs(_blob(moot, final.inputs))
-        if beacon != NO_BEACON or not policy.grouped:
+        if not policy.measures(final.round) and (beacon != NO_BEACON or not policy.grouped):
             yield plan, final.survivors, final.first_survivors, seeds
         beacon = final.inputs
 

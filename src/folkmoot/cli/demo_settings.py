@@ -82,7 +82,7 @@ class Settings:
 
     @property
     def all_rounds(self) -> int:
-        """Rounds on the ledger."""
+        """Rounds until the model is final: of training, and the one that draws groups."""
         return self.rounds + self.grouped
 
     @property

@@ -42,6 +42,11 @@ class Scene:
         return max((self._finished(name) for name in self.statuses), default=0)
 
     @property
+    def measured(self) -> bool:
+        """Whether the final model was measured."""
+        return any((task := self.task(name)) is not None and task.measured for name in self.statuses)
+
+    @property
     def metrics(self) -> Mapping[str, list[tuple[int, float]]]:
         """The moot's metrics by round, from the peer that knows most."""
         known = [task.metrics for name in self.statuses if (task := self.task(name)) is not None]
@@ -49,9 +54,7 @@ class Scene:
 
     def _finished(self, name: str) -> int:
         task = self.task(name)
-        if task is None:
-            return 0
-        return task.rounds if task.phase == "done" else max(0, task.round - 1)
+        return 0 if task is None else task.final
 
 
 class View:
@@ -64,6 +67,7 @@ class View:
         self._console = console
         self._live = console.is_terminal
         self._round = 0
+        self._measured = False
         self._said = 0
         self._began = began
 
@@ -90,6 +94,9 @@ class View:
         if scene.final > self._round:
             self._round = scene.final
             self._line(f"round {self._round} of {scene.rounds} is final{_measured(scene)}")
+        if scene.measured and not self._measured:
+            self._measured = True
+            self._line(f"the final model is measured: {_figures(scene)}")
 
     def _line(self, text: str) -> None:
         self._console.print(f"{self._elapsed():5.1f} s  {text}", markup=False, highlight=False, soft_wrap=True)
@@ -100,11 +107,12 @@ class View:
 
 def _measured(scene: Scene) -> str:
     """The newest metrics. Those of a round's model are summed with the contributions of the next round."""
-    latest = {name: points[-1] for name, points in scene.metrics.items() if points}
-    if not latest:
-        return ""
-    measured = max(round for round, _ in latest.values())
-    return f"; after round {measured}: " + ", ".join(f"{name} {value:.4f}" for name, (_, value) in latest.items())
+    measured = max((points[-1][0] for points in scene.metrics.values() if points), default=None)
+    return "" if measured is None else f"; after round {measured}: {_figures(scene)}"
+
+
+def _figures(scene: Scene) -> str:
+    return ", ".join(f"{name} {points[-1][1]:.4f}" for name, points in scene.metrics.items() if points)
 
 
 def _table(scene: Scene, elapsed: float) -> RenderableType:

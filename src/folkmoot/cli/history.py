@@ -91,7 +91,7 @@ def log(
     if task is None:
         _tell_all(Home.open(home), json)
         return
-    moot.task(task)
+    training = moot.task(task).training
     finals = moot.finals(task)
     names = {member.index: member.name for member in moot.members()}
     if json:
@@ -101,7 +101,7 @@ def log(
         ("round", "attempt", "model", "made of", "signed by", "at"),
         (
             (
-                final.round,
+                final.round if final.round <= training else "measuring",
                 final.attempt + 1,
                 short(final.model),
                 ", ".join(names_of(final.survivors, names)),

@@ -139,7 +139,9 @@ def _tasks(status: PeerStatus) -> Table:
         table.add_row(
             f"{task.task} {escape(task.name)}",
             task.phase,
-            f"{task.round}/{task.rounds}" + (f" attempt {task.attempt + 1}" if task.attempt else ""),
+            f"{task.round}/{task.rounds}"
+            + (f" attempt {task.attempt + 1}" if task.attempt else "")
+            + (", measured" if task.measured and task.metrics else ""),
             "" if task.norm is None else f"{task.norm:.4g}",
             latest,
         )

@@ -61,7 +61,7 @@ def propose(
         notes = report.notes
         show_json({**told, "name": task.name, "promises": promised, "unscored": alike, "notes": notes})
         return
-    print(f"task {record.id}: {task.name}, {record.rounds} rounds, bundle {record.bundle.hex()}")
+    print(f"task {record.id}: {task.name}, {record.training} rounds, bundle {record.bundle.hex()}")
     for sentence in (*([] if no_rehearsal else summary(report)), *_of_schema(task.schema, no_schema), *promised):
         print(sentence)
     if alike is not None:
@@ -119,8 +119,8 @@ def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
                 task.id,
                 names[task.proposer],
                 ledger_phase(task, view, now) + (", failed here" if task.id in failed else ""),
-                view.round,
-                task.rounds,
+                min(view.round, task.training),
+                task.training,
                 ", ".join(names_of(task.granted, names)),
                 short(task.bundle),
             )
@@ -160,7 +160,7 @@ def review(
     else:
         print(
             f"# task {record.id}, bundle {record.bundle.hex()}, {record.standing.name.lower()}\n"
-            f"# {record.rounds} rounds, at least {record.min_members} members in each, starts with"
+            f"# {record.training} rounds, at least {record.min_members} members in each, starts with"
             f" {record.start_members}"
         )
         if before is None:
@@ -186,7 +186,12 @@ def grant(
         typer.Option(help="When the consent ends by itself, local time.", formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S"]),
     ] = None,
     max_rounds: Annotated[
-        int, typer.Option(help="For how many rounds it is, the one being made included; 0: all.", min=0)
+        int,
+        typer.Option(
+            help="For how many rounds it is, the one being made included; to measure the final model takes one more;"
+            " 0: all.",
+            min=0,
+        ),
     ] = 0,
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask, also where the code was not read here.")

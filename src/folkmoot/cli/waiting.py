@@ -33,9 +33,9 @@ def wait(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Wait until a task is done, for scripts.
+    """Wait until a task is done and its model measured, for scripts.
 
-    Exits with 0 once it is done, or the round is final; with 3 when it was stopped before that, or your own peer cannot
+    Exits with 0 once it is, or the round is final; with 3 when it was stopped before that, or your own peer cannot
     do its part of it; with 4 when the time is up; with 1 on an error.
     """
     from folkmoot.errors import LocalError
@@ -43,28 +43,31 @@ def wait(
 
     peer = Home.open(home)
     moot = peer.moot()
-    rounds = moot.task(task).rounds
+    rounds = moot.task(task).training
     if round_ is not None and round_ > rounds:
         raise LocalError(f"task {task} has {rounds} rounds, and no round {round_}")
-    code, why, told = _watch(peer, moot, task, round_ or rounds, timeout)
+    code, why, told = _watch(peer, moot, task, round_, timeout)
     if json:
         show_json({**told, "reason": why or None, "exit_code": code})
     else:
-        print(why or f"round {round_ or rounds} of task {task} is final")
+        print(
+            why or (f"round {round_} of task {task} is final" if round_ else f"task {task} is done, its model measured")
+        )
     if code:
         raise typer.Exit(code)
 
 
-def _watch(peer: Home, moot: Moot, task: int, round: int, timeout: float | None) -> tuple[int, str, Document]:
-    """Look again and again: the exit code, why it is not 0, and the task as it stands then."""
+def _watch(peer: Home, moot: Moot, task: int, round: int | None, timeout: float | None) -> tuple[int, str, Document]:
+    """Look again and again, until ``round`` is final or without one the task is done: the exit code, why it is not 0,
+    and the task as it stands then."""
     give_up = None if timeout is None else time.monotonic() + timeout
     pause = _LOOK_AT_NODE_SECONDS if "://" in peer.config.ledger else _LOOK_SECONDS
     while True:
         told = _look(moot, task)
-        if _final(told) >= round:
+        if told["phase"] == "done" or (round is not None and told["final"] >= round):
             return 0, "", told
         if told["phase"] == "stopped":
-            return FAILED, f"the members stopped task {task} after round {_final(told)}", told
+            return FAILED, f"the members stopped task {task} after round {told['final']}", told
         if (failure := _failure(peer, task)) is not None:
             return FAILED, f"this peer cannot do its part of task {task}: {failure}", told
         left = pause if give_up is None else min(pause, give_up - time.monotonic())
@@ -79,11 +82,6 @@ def _look(moot: Moot, task: int) -> Document:
 
     names = {member.index: member.name for member in moot.members()}
     return task_document(moot.task(task), moot.round_view(task), names, moot.now())
-
-
-def _final(told: Document) -> int:
-    """The last final round."""
-    return int(told["round"]) if told["phase"] in ("done", "stopped") else max(0, int(told["round"]) - 1)
 
 
 def _failure(peer: Home, task: int) -> str | None:

@@ -199,7 +199,7 @@ _TOLD: Mapping[str, Callable[[Entry, _Names, _Motions], str]] = {
         f"{_who(names, e['owner'])} describes dataset {e.dataset}: {e['records']} records, card {_short(e['card'])}"
     ),
     "Proposed": lambda e, names, _: (
-        f"{_who(names, e['proposer'])} proposes task {e.task}: {e['terms']['rounds']} rounds,"
+        f"{_who(names, e['proposer'])} proposes task {e.task}: {e['terms']['rounds'] - 1} rounds,"
         f" bundle {_short(e['bundle'])}"
     ),
     "Steered": _steered,

@@ -43,7 +43,9 @@ __all__ = [
 Document = dict[str, Any]
 Names = Mapping[int, str]
 """The name of each member by index."""
-LedgerPhase = Literal["proposed", "waiting", "training", "exchanging", "signing", "done", "paused", "stopped"]
+LedgerPhase = Literal[
+    "proposed", "waiting", "training", "exchanging", "signing", "measuring", "done", "paused", "stopped"
+]
 """Where a task stands for everyone. A peer's status uses the same words, and finer ones for its own part."""
 
 
@@ -60,6 +62,8 @@ def ledger_phase(task: TaskRecord, view: RoundView, now: float) -> LedgerPhase:
         return _STANDING[task.standing]
     if view.phase is Phase.GATHERING:
         return "waiting"
+    if task.measures(view):
+        return "measuring"
     if view.phase is Phase.FROZEN:
         return "signing"
     return "exchanging" if view.closed(now) else "training"
@@ -80,8 +84,10 @@ def task_document(task: TaskRecord, view: RoundView, names: Names, now: float) -
         "proposed_by": _name(task.proposer, names),
         "standing": task.standing.name.lower(),
         "phase": ledger_phase(task, view, now),
-        "round": view.round,
-        "rounds": task.rounds,
+        "round": min(view.round, task.training),
+        "rounds": task.training,
+        "final": task.trained(view),
+        "measured": task.measured(view),
         "attempt": view.attempt + 1,
         "granted_by": names_of(task.granted, names),
         "barred": names_of(task.barred, names),
@@ -104,8 +110,10 @@ def task_document(task: TaskRecord, view: RoundView, names: Names, now: float) -
 
 
 def terms_document(terms: Mapping[str, int]) -> Document:
-    """The numbers of a policy that bind the contract, as an event of a proposal has them."""
+    """The numbers of a policy that bind the contract, as an event of a proposal has them; of its rounds, those that
+    train."""
     told = {name: int(value) for name, value in terms.items()}
+    told["rounds"] -= 1
     return {**{name: told[name] for name in told if name != "sealed"}, "secret": bool(told.get("sealed"))}
 
 

@@ -140,6 +140,7 @@ class TaskRecord:
     genesis: bytes
     """32 bytes: blob hash of the state that ``init`` makes."""
     rounds: int
+    """Rounds on the ledger: all but the last train; the last measures the model that they made."""
     min_members: int
     start_members: int
     train_seconds: int
@@ -152,6 +153,24 @@ class TaskRecord:
     barred: int
     """Bitmap of members expelled from this task."""
     standing: Standing = Standing.ADOPTED
+
+    @property
+    def training(self) -> int:
+        """How many rounds train. When these are final the model is, whether it is measured yet or not."""
+        return self.rounds - 1
+
+    def trained(self, view: RoundView) -> int:
+        """How many rounds that train are final."""
+        final = view.round if view.phase is Phase.DONE else max(view.round - 1, 0)
+        return min(final, self.training)
+
+    def measures(self, view: RoundView) -> bool:
+        """Whether the round being made is the one that measures the final model."""
+        return view.phase in (Phase.COMMIT, Phase.FROZEN) and view.round > self.training
+
+    def measured(self, view: RoundView) -> bool:
+        """Whether that round is final too."""
+        return view.phase is Phase.DONE and view.round > self.training
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,7 @@ def _evaluation(last: Sequence[Measure]) -> str:
             "## Evaluation",
             "",
             f"On held-out records of the members, summed over all of them, the model after round {last[0][0]}. A state"
-            " is measured with the contributions that are made from it, so the very last one is not.",
+            " is measured with the contributions that are made from it, and the last one in a round of its own.",
             "",
             *_table(("metric", "value"), rows),
         )

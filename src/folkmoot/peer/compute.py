@@ -86,7 +86,7 @@ class Compute:
         if not _is_name(loaded.name):
             raise TaskError("it is refused: its name is not a line of text")
         policy, record = loaded.policy, self._record
-        terms = (policy.rounds, policy.min_members, policy.start, policy.secret)
+        terms = (policy.rounds_on_ledger, policy.min_members, policy.start, policy.secret)
         windows = (policy.train_seconds, policy.exchange_seconds, policy.final_seconds)
         pinned = (record.rounds, record.min_members, record.start_members, record.sealed)
         if terms != pinned or windows != (record.train_seconds, record.exchange_seconds, record.final_seconds):

@@ -59,7 +59,7 @@ def export(home: Home, task: int, path: Path, round: int | None = None) -> Final
     """
     moot = home.moot()
     record = moot.task(task)
-    finals = moot.finals(task)
+    finals = moot.finals(task)[: record.training]
     wanted = [final for final in finals if round in (None, final.round)]
     if not wanted:
         raise no_model(task, round, [final.round for final in finals])

@@ -195,19 +195,21 @@ class Journal:
             self._execute(f"UPDATE opened SET survivors=? {where}", (survivors.to_bytes(32, "big"), *key))
         return True
 
-    def releases(self, task: int, datasets: Sequence[int], *, attempts: bool, but: tuple[int, int] = (0, 0)) -> int:
-        """How many contributions from ``datasets`` to ``task`` were let go, not counting the one of round and attempt
-        ``but``.
+    def releases(
+        self, task: int, datasets: Sequence[int], last: int, *, attempts: bool, but: tuple[int, int] = (0, 0)
+    ) -> int:
+        """How many contributions from ``datasets`` to ``task`` were let go up to round ``last``, not counting the one
+        of round and attempt ``but``.
 
         With ``attempts`` each attempt at a round counts; without, those at one round let the same thing go.
         """
         among = f"task=? AND dataset IN ({', '.join('?' * len(datasets))})"
         query = (
-            f"SELECT count(*) FROM released WHERE {among} AND (round, attempt) != (?, ?)"
+            f"SELECT count(*) FROM released WHERE {among} AND round<=? AND (round, attempt) != (?, ?)"
             if attempts
-            else f"SELECT count(DISTINCT round) FROM released WHERE {among} AND round != ?"
+            else f"SELECT count(DISTINCT round) FROM released WHERE {among} AND round<=? AND round != ?"
         )
-        row = self._execute(query, (task, *datasets, *(but if attempts else but[:1]))).fetchone()
+        row = self._execute(query, (task, *datasets, last, *(but if attempts else but[:1]))).fetchone()
         return int(row[0])
 
     def measured(self, task: int, round: int, metrics: dict[str, float]) -> None:

@@ -140,7 +140,7 @@ def reference(entry: Entry) -> Reference:
 
 
 def lineage(sources: Sources, task: int, round: int | None = None) -> Lineage:
-    """The lineage of the model of ``round``, the last final one unless told.
+    """The lineage of the model of ``round``, the last final one that trained unless told.
 
     Raises ``LocalError`` where there is no such model, ``IntegrityError`` where the ledger's entries do not follow from
     each other. Where the code of a task is in no store, it is taken to begin by itself.
@@ -180,7 +180,7 @@ def trace(sources: Sources, course: Sequence[tuple[int, int, tuple[int, ...]]]) 
 
 def _course(sources: Sources, task: int, round: int | None) -> Iterator[tuple[int, int, tuple[int, ...]]]:
     record = sources.moot.task(task)
-    rounds = sorted(number for of, number in sources.register.counted if of == task)
+    rounds = sorted(r for of, r in sources.register.counted if of == task and r <= record.training)
     if not rounds or (round is not None and round not in rounds):
         raise no_model(task, round, rounds)
     upto = round or rounds[-1]
@@ -261,7 +261,7 @@ def spending(history: Sequence[Entry], course: Sequence[Stretch], policy: Policy
         return ()
     found = []
     for stretch in course:
-        planned = Policy(**{**msgspec.structs.asdict(policy), "rounds": stretch.terms["rounds"]})
+        planned = Policy(**{**msgspec.structs.asdict(policy), "rounds": stretch.terms["rounds"] - 1})
         attempts = _attempts(history, stretch)
         found += [_spent(planned, stretch.task, member, attempts[member]) for member in sorted(attempts)]
     return tuple(found)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from folkmoot.errors import LocalError
 from folkmoot.ledger.motions import Kind
-from folkmoot.ledger.records import Standing, TaskRecord, faults
+from folkmoot.ledger.records import PolicyTerms, Standing, TaskRecord, faults
 from folkmoot.peer import governing
 from folkmoot.peer.datasets import add_dataset, count_records
 from folkmoot.peer.home import Home
@@ -29,6 +29,7 @@ __all__ = [
     "draft_here",
     "draft_of",
     "propose",
+    "terms_of",
     "with_schema",
 ]
 
@@ -65,7 +66,7 @@ def propose(home: Home, task: Path | Draft) -> tuple[TaskRecord, Draft]:
     check_deliverable(task.policy, max(moot.member_count(), moot.about().seats))
     code = store.put(task.bundle, durable=True)
     genesis = store.put(task.genesis, durable=True)
-    id = moot.propose(code, genesis, task.policy)
+    id = moot.propose(code, genesis, terms_of(task.policy))
     governing.move(moot, Kind.STEER, id, Standing.ADOPTED)
     return moot.task(id), task
 
@@ -113,6 +114,19 @@ def with_schema(report: Rehearsal) -> Draft:
     if surveyed is None or SCHEMA_FILE in read_bundle(draft.bundle):
         return draft
     return draft._replace(bundle=pinned(draft.bundle, surveyed.schema), schema=surveyed.schema)
+
+
+def terms_of(policy: Policy) -> PolicyTerms:
+    """What of a policy binds the contract."""
+    return PolicyTerms(
+        rounds=policy.rounds_on_ledger,
+        min_members=policy.min_members,
+        start=policy.start,
+        train_seconds=policy.train_seconds,
+        exchange_seconds=policy.exchange_seconds,
+        final_seconds=policy.final_seconds,
+        secret=policy.secret,
+    )
 
 
 def check_deliverable(policy: Policy, members: int) -> None:

@@ -17,14 +17,14 @@ def overview(report: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _task(report: Mapping[str, Any], task: Mapping[str, Any]) -> dict[str, Any]:
-    number, rounds = task["task"], task["rounds"]
-    uses = [use for use in report["uses"] if use["task"] == number]
+    number, rounds, training = task["task"], task["rounds"], task["terms"]["rounds"]
+    uses = [use for use in report["uses"] if use["task"] == number and use["round"] <= training]
     after, quality = _quality(report, number)
     return {
         "task": number,
         "standing": task["decided"][-1]["standing"] if task["decided"] else "proposed",
-        "round": len(rounds),
-        "rounds": task["terms"]["rounds"],
+        "round": min(len(rounds), training),
+        "rounds": training,
         "trained_by": dict(Counter(use["name"] for use in uses)),
         "datasets": sorted({use["dataset"] for use in uses}),
         "first": uses[0]["time"] if uses else None,

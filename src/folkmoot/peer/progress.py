@@ -43,13 +43,15 @@ class Progress:
         log: Callable[..., None],
         name: Callable[[int], str],
     ) -> None:
-        self.status = TaskStatus(task=record.id, rounds=record.rounds)
-        self._start_members = record.start_members
+        self.status = TaskStatus(task=record.id, rounds=record.training)
+        self._record = record
         self._say = say
         self._log = log
         self._name = name
         self._phase: TaskPhase = "waiting"
         """What this peer does for the task, or would do if it could."""
+        self._shown = (0, 0)
+        """Round and attempt that the status is about."""
         self._said: tuple[object, ...] = ()
         """The last wait that was said."""
         self._told: int | None = None
@@ -63,21 +65,23 @@ class Progress:
     def show(self, view: RoundView) -> None:
         """Show where the ledger has the task."""
         status, phase = self.status, self._phase
+        status.final, status.measured = self._record.trained(view), self._record.measured(view)
         if view.phase is Phase.DONE or view.paused:
             status.failure = None
         if view.phase is Phase.DONE:
             status.waiting, phase = None, "done"
         elif view.phase is Phase.GATHERING:
-            self.wait("grants", f"waits for the grants of {self._start_members} members")
+            self.wait("grants", f"waits for the grants of {self._record.start_members} members")
             phase = "waiting"
         elif view.paused:
             self.wait("decision", "paused by a decision of the moot")
             phase = "paused"
-        elif (view.round, view.attempt) != (status.round, status.attempt):
-            status.waiting, phase = None, "waiting"
+        elif (view.round, view.attempt) != self._shown:
+            status.waiting, phase = None, "measuring" if self._record.measures(view) else "waiting"
         if status.round == 0:
             self._began = time.monotonic()
-        status.round, status.attempt = view.round, view.attempt
+        self._shown = (view.round, view.attempt)
+        status.round, status.attempt = min(view.round, self._record.training), view.attempt
         self.enter(phase)
 
     def untold(self, finished: int) -> int | None:
@@ -93,8 +97,9 @@ class Progress:
             counted = [self._name(member) for member in members_of(final.survivors)]
             known = {name: points[-1] for name, points in self.status.metrics.items() if points}
             metrics = "".join(f", {name} {value:.4g} after round {at}" for name, (at, value) in known.items())
-            what = f"round {final.round} of {self.status.rounds} is final: {in_words(counted)}{metrics}"
-            self._line(f"{what}, {self._took:.1f} s")
+            trains = final.round <= self.status.rounds
+            what = f"round {final.round} of {self.status.rounds} is final" if trains else "the final model is measured"
+            self._line(f"{what}: {in_words(counted)}{metrics}, {self._took:.1f} s")
         if self.status.phase == "done":
             self._line(f"is done after {self.status.round} rounds")
 

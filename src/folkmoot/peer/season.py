@@ -84,13 +84,15 @@ def plan_of(policy: Policy, final: Final, beacon: bytes) -> Plan:
 
 
 def groups_of(policy: Policy, final: Final, beacon: bytes) -> tuple[tuple[int, ...], ...]:
-    """The groups of members in which a round is scored; none where it tells nobody apart.
+    """The groups of members in which a round is scored; none where it tells nobody apart, or trains nothing.
 
     Of secret rounds these are the mask groups whose sums were opened, of public ones each contribution by itself, or,
     of more than ``MOST_GROUPS``, groups that are dealt for this alone.
     """
     survivors = members_of(final.survivors)
-    if not policy.secret:
+    if policy.measures(final.round):
+        groups: tuple[tuple[int, ...], ...] = ()
+    elif not policy.secret:
         groups = scoring_groups(survivors, beacon, -(-len(survivors) // MOST_GROUPS))
     elif policy.grouped and beacon != NO_BEACON:
         groups = plan_of(policy, final, beacon).rows(final.survivors, final.first_survivors)

@@ -371,7 +371,8 @@ class TaskSession:
             if not self._paused:  # people decided that, and the status says so
                 self.progress.take(action)
             return
-        self.progress.enter(_PHASES.get(type(action)))
+        if self._view is None or not self.record.measures(self._view):
+            self.progress.enter(_PHASES.get(type(action)))
         # What runs in the worker is not cut off with its attempt: that would cost the warm process.
         bound = not isinstance(action, ev.Train | ev.Sum | ev.Update | ev.Open)
         self.spawn(self._works[type(action)](action), action.key if bound else None)

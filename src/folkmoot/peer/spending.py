@@ -44,20 +44,24 @@ class Spending:
     def allows(self, grant: Grant, data: Kept, key: Key) -> bool:
         """Whether the contribution to the attempt ``key`` stays within the grant's limit.
 
-        One that was let go already is not counted twice. Without a limit everything is allowed.
+        One that was let go already is not counted twice. To measure costs nothing, and takes a limit that pays for one
+        contribution or more. Without a limit everything is allowed.
         """
         policy, task = self._compute.policy, self._status.task
         if policy is None or (policy.epsilon is None and grant.epsilon is None):
             return True
         count, line = self._peer.journal.releases, self._peer.line(grant.dataset)
-        self._account(grant, data, count(task, line, attempts=counts_attempts(policy)), policy)
+        counted = count(task, line, policy.rounds, attempts=counts_attempts(policy))
+        self._account(grant, data, counted, policy)
         if grant.epsilon is None:
             return True
         allowed = self._allowed.get(grant)
         if allowed is None:
             return False
+        if policy.measures(key.round):
+            return allowed > 0
         but = (key.round, key.attempt)
-        let_go = count(task, line, attempts=counts_attempts(policy), but=but)
+        let_go = count(task, line, policy.rounds, attempts=counts_attempts(policy), but=but)
         if let_go >= allowed:
             self._peer.complain(
                 f"task {task} may not spend more of dataset {grant.dataset}: an epsilon of {grant.epsilon:g} pays for"

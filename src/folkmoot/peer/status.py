@@ -46,6 +46,7 @@ TaskPhase = Literal[
     "unmasking",
     "reducing",
     "signing",
+    "measuring",
     "done",
     "paused",
     "failed",
@@ -159,8 +160,13 @@ class TaskStatus(msgspec.Struct, kw_only=True):
     task: int
     name: str = ""
     round: int = 0
-    """The round being made, from 1; the last one when done."""
+    """The round being made, from 1; the last one that trains when done, or while the final model is measured."""
     rounds: int = 0
+    """How many train."""
+    final: int = 0
+    """How many of those are final."""
+    measured: bool = False
+    """Whether the final model was measured, on its held-out data, by everyone who came."""
     attempt: int = 0
     phase: TaskPhase = "waiting"
     waiting: Waiting | None = None

@@ -16,7 +16,7 @@ from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import Final, Standing, TaskRecord, member_named
 from folkmoot.peer import governing
 from folkmoot.peer.home import Home
-from folkmoot.peer.offering import bundle_of, check_deliverable
+from folkmoot.peer.offering import bundle_of, check_deliverable, terms_of
 from folkmoot.task.bundle import read_bundle
 from folkmoot.task.pin import PIN_FILE, Pin, continued_bundle, pin_of, pinned_bundle, read_pin
 
@@ -113,7 +113,7 @@ def propose_without(home: Home, task: int, member: str, *, sandbox: bool = True)
         continued = bench.load()
     check_deliverable(continued.policy, (moot.living() & ~excluded).bit_count())
     store = home.store()
-    id = moot.propose(store.put(bundle, durable=True), pin.state, continued.policy)
+    id = moot.propose(store.put(bundle, durable=True), pin.state, terms_of(continued.policy))
     governing.move(moot, Kind.STEER, id, Standing.ADOPTED)
     return moot.task(id), pin
 
@@ -148,7 +148,7 @@ def _pin(moot: Moot, start: Stretch, round: int, last: TaskRecord, files: dict[s
         round=round,
         model=(start.finals[round - 1].model if round else record.genesis).hex(),
         without=tuple(m for m in range(256) if excluded >> m & 1),
-        rounds=record.rounds - round,
+        rounds=record.training - round,
         start_members=max(record.min_members, min(record.start_members, others.bit_count())),
         before=files[PIN_FILE].decode() if own is not None else "",
     )

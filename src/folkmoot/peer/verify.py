@@ -53,7 +53,8 @@ _Masks = tuple[tuple[int, bytes], ...]
 
 @dataclass
 class VerifyReport:
-    """What held: ``rounds`` replayed over ``tasks`` tasks, and ``notes`` on what could be checked in part only."""
+    """What held: ``rounds`` that train replayed over ``tasks`` tasks, besides how their last models were measured;
+    ``notes`` on what could be checked in part only."""
 
     moot: str = ""
     members: int = 0
@@ -201,7 +202,7 @@ class _TaskReplay:
             self._plans[key] = Place(self._domain.chain_id, self._domain.contract, key, final.parent), round.plan
             name = self._replay(round)
             beacon = final.inputs
-            self._report.rounds += 1
+            self._report.rounds += not policy.measures(final.round)
             if progress:
                 progress(self._record.id, number)
         return name

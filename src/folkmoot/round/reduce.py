@@ -63,6 +63,8 @@ def layout_of(task: Task, state: State) -> Layout:
         buffers_of(task, state)  # what the noise cannot cover is refused now, not after a round
         return fixed.make_layout({}, {}, {}, policy.bits, cap=policy.clip, weighted=False)
     metrics = {} if policy.noisy else {name: metric.words for name, metric in task.metrics().items()}
+    if _measures(policy, state):
+        return fixed.make_layout({}, {}, metrics, policy.bits, cap=policy.clip, weighted=False)
     cap = policy.clip
     if cap is not None and policy.noisy:
         cap *= 2.0**NOISE_HEADROOM
@@ -77,6 +79,11 @@ def draws(policy: Policy, state: State) -> bool:
     """Whether the round from ``state`` trains nothing: the first one of a policy with secret groups, whose commits draw
     the randomness that deals the groups of the second. Each round deals those of the next."""
     return policy.grouped and state.round == 0
+
+
+def _measures(policy: Policy, state: State) -> bool:
+    """Whether the round from ``state`` trains nothing, because ``state`` is the task's last model."""
+    return policy.measures(state.round - policy.begun + 1)
 
 
 def _seen(policy: Policy, state: State) -> State:
@@ -94,6 +101,8 @@ def make_contribution(task: Task, state: State, data: Any, context: Context, lay
         return Made(np.zeros(0, dtype=np.int64), np.ones(1, dtype=np.int64), 0.0)
     seen = _seen(policy, state)
     metrics = check_metrics(task, seen, data) if layout.metrics else {}
+    if _measures(policy, state):
+        return Made(*fixed.quantise(Contribution({}, 1), metrics, layout), 0.0)
     contribution = task.contribute(seen, data, replace(context, round=seen.round + 1))
     if not isinstance(contribution, Contribution):
         raise TaskError(f"the task's contribute must return a Contribution, not a {type(contribution).__name__}")
@@ -248,7 +257,8 @@ def next_state(
     seed: bytes = bytes(32),
     lost: int = 0,
 ) -> tuple[State, Mapping[str, float]]:
-    """The state after the round whose summed shards these are, and the moot's metrics of ``state`` itself.
+    """The state after the round whose summed shards these are, and the moot's metrics of ``state`` itself; after the
+    measuring round that is ``state`` once more.
 
     Each of ``sums`` is (rows, words); ``rows`` says how many contributions are in each row. ``seed``, the 32 bytes of
     the round's beacon, shuffles buckets; ``lost`` mask groups could not be summed, each by a fault in it. Raises
@@ -259,6 +269,8 @@ def next_state(
     if draws(policy, state):
         return replace(state, round=1), {}
     values, side = fixed.split_side(sums, layout, len(sums))
+    if _measures(policy, state):
+        return state, _measured(task, side, layout)
     total = side.sum(axis=0)
     if policy.weighted:
         aggregate = fixed.aggregate(values[0], total, layout, rows[0])

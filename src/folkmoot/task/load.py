@@ -84,7 +84,8 @@ def _continued(task: Task, pin: Pin) -> Task:
             f"The task continues task {pin.task} and starts from its model {pin.model[:12]}, not from init."
         )
 
-    terms = {**msgspec.structs.asdict(task.policy), "rounds": pin.rounds, "start_members": pin.start_members}
+    terms = {**msgspec.structs.asdict(task.policy), "rounds": pin.rounds, "begun": pin.begun}
+    terms["start_members"] = pin.start_members
     try:
         policy = Policy(**terms)
         object.__setattr__(task, "policy", policy)
@@ -322,6 +323,11 @@ def _checked(module: ModuleType) -> Task:
         raise TaskError(f"`task` in {TASK_FILE} is a {type(task).__name__} without {', '.join(missing)}().")
     if not isinstance(getattr(task, "policy", None), Policy):
         raise TaskError(f"`task.policy` in {TASK_FILE} is not a Policy; give `policy=fm.Policy(rounds=...)`.")
+    if task.policy.begun:
+        raise TaskError(
+            f"`task.policy` in {TASK_FILE} sets begun={task.policy.begun}; leave it out, it is set where"
+            " a task continues another one's model."
+        )
     name = getattr(task, "name", None)
     if not isinstance(name, str) or not 1 <= len(name) <= 100 or not name.isprintable():
         raise TaskError(f"`task.name` in {TASK_FILE} is {name!r:.60}; use 1 to 100 printable characters.")

@@ -52,6 +52,12 @@ class Pin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
         return bytes.fromhex(self.model)
 
     @property
+    def begun(self) -> int:
+        """How many rounds made that state: the round that the state counts itself."""
+        before = read_pin(self.before.encode()) if self.before else None
+        return self.round + (0 if before is None else before.begun)
+
+    @property
     def excluded(self) -> int:
         """Bitmap of the members that it does without."""
         return sum(1 << member for member in self.without)

@@ -51,7 +51,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     rounds: int = 20
-    """How many rounds, 1 to 1,000,000."""
+    """How many rounds train, 1 to 999,999. One more measures the model that they made."""
+    begun: int = 0
+    """Rounds that the first state has behind it already. Set where a task continues another's model; 0 otherwise."""
     min_members: int = 3
     """Fewest contributions a round may be made of; below it the task waits."""
     start_members: int | None = None
@@ -95,7 +97,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def __post_init__(self) -> None:
         """Refuse what cannot work."""
-        _within("rounds", self.rounds, 1, 1_000_000)
+        _within("rounds", self.rounds, 1, 999_999)
+        _within("begun", self.begun, 0, 1_000_000_000)
         _within("min_members", self.min_members, 1, 256)
         _within("start_members", self.start, self.min_members, 256)
         for name in ("train_seconds", "exchange_seconds", "final_seconds"):
@@ -120,6 +123,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def start(self) -> int:
         """Grants needed before the first round opens."""
         return self.min_members if self.start_members is None else self.start_members
+
+    @property
+    def rounds_on_ledger(self) -> int:
+        """Rounds that the ledger counts: those that train, and the measuring round after them."""
+        return self.rounds + 1
+
+    def measures(self, round: int) -> bool:
+        """Whether ``round`` is the measuring round, the last on the ledger: members contribute what their held-out data
+        say of the final model, under the same masks as ever, and nothing else. It trains nothing, leaves the model as
+        it is, and costs no privacy that the policy bounds: where noise hides members, nothing is measured at all."""
+        return round > self.rounds
 
     @property
     def secret(self) -> bool:
