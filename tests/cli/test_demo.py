@@ -155,7 +155,7 @@ def test_in_secret_a_killed_hospital_comes_back_and_only_sums_were_opened(tmp_pa
     assert verified(tmp_path / "kept").returncode == 0
 
     home = Home.open(tmp_path / "kept" / "helper")
-    finals = home.moot().finals(1)
+    finals = home.moot().finals(1)[:20]
     masked, sums, own, shared = secrecy(out)
     survivors = [members_of(final.survivors) for final in finals]
     assert (masked, sums, own) == (sum(map(len, survivors)), 20, sum(map(len, survivors)))
