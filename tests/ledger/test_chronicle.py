@@ -52,7 +52,7 @@ def test_the_history_goes_from_the_founding_to_the_last_round(history: list[Entr
 def test_fields_are_decoded_by_name(history: list[Entry]) -> None:
     (proposed,) = of_kind(history, "Proposed")
     assert proposed["terms"] == {
-        "rounds": 3,
+        "rounds": 4,  # three that train, and the one that measures
         "min_members": 2,
         "start_members": 3,
         "train_seconds": 60,

@@ -155,6 +155,7 @@ def test_what_was_spent_of_a_dataset_counts_for_the_one_that_takes_its_place(tmp
     journal = Journal(tmp_path / "journal.sqlite")
     for round, dataset in enumerate((1, 1, 4, 6), start=1):
         journal.release(Key(1, round, 0), dataset)
-    assert journal.releases(1, (6, 4, 1), attempts=True) == 4
-    assert journal.releases(1, (6,), attempts=False) == 1
+    assert journal.releases(1, (6, 4, 1), 4, attempts=True) == 4
+    assert journal.releases(1, (6,), 4, attempts=False) == 1
+    assert journal.releases(1, (6, 4, 1), 3, attempts=True) == 3, "what comes after the last round that trains is free"
     journal.close()

@@ -186,15 +186,14 @@ class _Watch:
         self._peers = peers
         self._task = task
         self._ledger = next(iter(moot.homes.values())).moot()
-        terms = self._ledger.task(task)
-        self._rounds = terms.rounds
+        self._record = terms = self._ledger.task(task)
         self._patience = _STALL_SECONDS + terms.train_seconds + terms.exchange_seconds + terms.final_seconds
 
     def lines(self) -> Iterator[str]:
         """A line for each final round, until all are. Raises ``LocalError`` with what the peers say where one of them
         ends, cannot do its part, or nothing moves any more."""
         told, since = 0, time.monotonic()
-        while told < self._rounds:
+        while told < self._record.rounds:
             time.sleep(_LOOK_SECONDS)
             self._peers.check()
             for final in self._ledger.finals(self._task, told + 1):
@@ -209,7 +208,11 @@ class _Watch:
         counted = [names[member] for member in members_of(final.survivors)]
         without = [name for name in names if name not in counted]
         missing = f", without {', '.join(without)}" if without else ""
-        return f"round {final.round} of {self._rounds} is final: {len(counted)} contributions{missing}"
+        training = self._record.training
+        what = (
+            f"round {final.round} of {training} is final" if final.round <= training else "the final model is measured"
+        )
+        return f"{what}: {len(counted)} contributions{missing}"
 
     def _complain(self, *, stalled: bool) -> None:
         from folkmoot.errors import LocalError

@@ -212,7 +212,8 @@ def _fields(where: str, said: Any, found: Any) -> Iterator[tuple[str, object, ob
 
 def _check_policy(told: Predicate, sources: Sources, found: Lineage) -> None:
     policy, terms = told.policy, found.course[-1].terms
-    numbers = {"rounds": policy.rounds_on_ledger, "min_members": policy.min_members, "sealed": int(policy.secret)}
+    terms = {**terms, "rounds": terms["rounds"] - 1}
+    numbers = {"rounds": policy.rounds, "min_members": policy.min_members, "sealed": int(policy.secret)}
     for name, value in numbers.items():
         if terms[name] != value:
             raise IntegrityError(f"the policy's {name} is {value} in the statement, and {terms[name]} on the ledger")
