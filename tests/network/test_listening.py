@@ -12,7 +12,7 @@ import pytest
 from loopback import MESSAGES
 
 from folkmoot.errors import NetworkError
-from folkmoot.network import Listening, Node, PortTaken
+from folkmoot.network import Listening, Node, PortTaken, listening
 
 HAS_IPV6 = Path("/proc/net/udp6").exists() and Path("/proc/net/if_inet6").exists() and socket.has_ipv6
 UNKNOWN_VERSION = (
@@ -130,6 +130,23 @@ def test_the_next_free_port_is_taken_where_that_was_asked_for() -> None:
             assert str(where) == f"127.0.0.1:{where.port}+"
 
         with_node(f"127.0.0.1:{port}+", look)
+
+
+def test_a_port_that_another_program_takes_between_the_look_and_the_bind_is_passed_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The look finds every port free, as it does where another program is a moment faster."""
+    monkeypatch.setattr(listening, "_probe", lambda host, port: None)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.bind(("127.0.0.1", 0))
+        taken = other.getsockname()[1]
+
+        def look(node: Node, where: Listening) -> None:
+            assert taken < where.port < taken + listening.TRIED
+
+        with_node(f"127.0.0.1:{taken}+", look)
+        with pytest.raises(PortTaken, match=f"another program has UDP port {taken}"):
+            with_node(f"127.0.0.1:{taken}", look)
 
 
 def test_many_nodes_that_start_at_once_with_one_first_port_all_get_one_of_their_own() -> None:

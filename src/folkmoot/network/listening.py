@@ -113,13 +113,16 @@ async def bind_endpoint(
     for port in where.ports():
         try:
             endpoint = await _bind(where.at(port), secret, alpns, relays)
-        except PortTaken:
+        except PortTaken as error:
+            last = error
             continue
         bound = endpoint.bound_sockets()
         got = next(int(pair.rpartition(":")[2]) for pair in bound if pair.startswith("[") == (where.host.version == 6))
         return endpoint, where.at(got)
     if where.or_next:
-        raise PortTaken(f"cannot listen on {where}: {TRIED} ports from there on are all taken")
+        raise PortTaken(
+            f"cannot listen on {where}: none of the {len(list(where.ports()))} ports from there on is free; {last}"
+        )
     raise PortTaken(
         f"cannot listen on {where}: another program has UDP port {where.port}, perhaps another peer of this machine; "
         f"stop it, or choose another port: folkmoot run --listen {_pair(where.host, where.port + 1)}"
@@ -135,10 +138,13 @@ async def _bind(where: Listening, secret: bytes, alpns: Sequence[bytes], relays:
         builder.relay_mode(RelayMode.custom_from_urls(list(relays)) if relays else RelayMode.disabled())
         for pair in where.sockets():
             builder.bind_addr(pair)
+    except IrohError as error:
+        raise NetworkError(f"cannot listen on {where}: {explain(error)}") from error
+    try:
         return await builder.bind()
     except IrohError as error:
-        reason = explain(error)
-        raise (PortTaken if "in use" in reason else NetworkError)(f"cannot listen on {where}: {reason}") from error
+        # The sockets could be bound a moment ago, so another program was faster; iroh's message does not always say so.
+        raise PortTaken(f"cannot listen on {where}: {explain(error)}") from error
 
 
 class _Absent(NetworkError):
