@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from folkmoot.errors import JournalError, StoreError
-from folkmoot.peer.journal import Journal
+from folkmoot.peer.journal import Journal, Source
 from folkmoot.peer.log import Log, make_room
 from folkmoot.peer.recall import Presence
 from folkmoot.round.events import Key, Reveal
@@ -84,6 +84,9 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal.sqlite")
 
 
+SOURCE = Source(7, (3, 7))
+
+
 def reveal(number: int) -> Reveal:
     return Reveal(bytes([number]) * 32, (bytes([number]) * 32, bytes(32)))
 
@@ -91,25 +94,35 @@ def reveal(number: int) -> Reveal:
 def test_an_own_contribution_is_remembered_and_never_replaced(journal: Journal, tmp_path: Path) -> None:
     key = Key(1, 2, 0)
     assert journal.own(key) is None
-    journal.remember(key, PARENT, reveal(1), 0.5)
-    journal.remember(key, PARENT, reveal(2), 0.7)
+    journal.remember(key, PARENT, reveal(1), 0.5, SOURCE)
+    journal.remember(key, PARENT, reveal(2), 0.7, SOURCE)
     journal.close()
     assert Journal(tmp_path / "journal.sqlite").own(key) == (reveal(1), 0.5)
 
 
 def test_an_earlier_attempt_counts_only_from_the_same_parent(journal: Journal) -> None:
-    journal.remember(Key(1, 2, 0), PARENT, reveal(1), 0.5)
-    journal.remember(Key(1, 2, 3), PARENT, reveal(3), 0.5)
-    assert journal.earlier(Key(1, 2, 5), PARENT) == (reveal(3), 0.5)
-    assert journal.earlier(Key(1, 2, 5), b"\1" * 32) is None
-    assert journal.earlier(Key(1, 3, 0), PARENT) is None
-    assert journal.earlier(Key(2, 2, 0), PARENT) is None
+    journal.remember(Key(1, 2, 0), PARENT, reveal(1), 0.5, SOURCE)
+    journal.remember(Key(1, 2, 3), PARENT, reveal(3), 0.5, SOURCE)
+    assert journal.earlier(Key(1, 2, 5), PARENT, SOURCE) == (reveal(3), 0.5)
+    assert journal.earlier(Key(1, 2, 5), b"\1" * 32, SOURCE) is None
+    assert journal.earlier(Key(1, 3, 0), PARENT, SOURCE) is None
+    assert journal.earlier(Key(2, 2, 0), PARENT, SOURCE) is None
+
+
+def test_an_earlier_contribution_is_used_again_only_where_the_grant_names_the_data_it_was_made_from(
+    journal: Journal,
+) -> None:
+    journal.remember(Key(1, 2, 0), PARENT, reveal(1), 0.5, SOURCE)
+    assert journal.made_from(Key(1, 2, 0)) == SOURCE
+    assert journal.earlier(Key(1, 2, 1), PARENT, SOURCE) == (reveal(1), 0.5)
+    assert journal.earlier(Key(1, 2, 1), PARENT, Source(8, SOURCE.line)) is None
+    assert journal.earlier(Key(1, 2, 1), PARENT, Source(SOURCE.dataset, (*SOURCE.line, 9))) is None
 
 
 def test_contributions_of_rounds_long_past_are_dropped(journal: Journal) -> None:
     for round in range(1, 101):
-        journal.remember(Key(1, round, 0), PARENT, reveal(round), 0.0)
-        journal.remember(Key(2, 1, round), PARENT, reveal(round), 0.0)
+        journal.remember(Key(1, round, 0), PARENT, reveal(round), 0.0, SOURCE)
+        journal.remember(Key(2, 1, round), PARENT, reveal(round), 0.0, SOURCE)
     assert journal.own(Key(1, 50, 0)) is None
     assert journal.own(Key(1, 95, 0)) == (reveal(95), 0.0)
     assert journal.own(Key(2, 1, 1)) == (reveal(1), 0.0)
@@ -146,7 +159,7 @@ def test_a_damaged_journal_says_what_to_do(tmp_path: Path) -> None:
 
 def test_a_journal_that_is_deleted_while_it_is_open_is_written_anew(journal: Journal, tmp_path: Path) -> None:
     key = Key(1, 1, 0)
-    journal.remember(key, PARENT, reveal(1), 1.0)
+    journal.remember(key, PARENT, reveal(1), 1.0, SOURCE)
     assert journal.secure()
     for file in tmp_path.glob("journal.sqlite*"):
         file.unlink()

@@ -28,6 +28,7 @@ from folkmoot.peer.asks import (
 )
 from folkmoot.peer.context import PeerContext
 from folkmoot.peer.custody import Kept
+from folkmoot.peer.journal import Source
 from folkmoot.peer.sandbox import Sandbox, choose
 from folkmoot.peer.workplace import Withdrawn, Workplace
 from folkmoot.round import events as ev
@@ -145,11 +146,15 @@ class Compute:
         """The own contribution and its norm: the journalled one, that of an earlier attempt under a new salt, or,
         if there are ``seconds`` left for it, a new one. What is masked is masked anew for each attempt."""
         journal, key = self._peer.journal, action.key
-        if (own := journal.own(key)) is not None and self._on_disk(own[0], plan.pieces):
+        source = Source(data.dataset, self._peer.line(data.dataset))
+        own = journal.own(key)
+        if own is not None and journal.made_from(key) != source:
+            raise TaskError("the contribution to this attempt was made from other data than the grant names now")
+        if own is not None and self._on_disk(own[0], plan.pieces):
             return own
         if self._training is not None and seconds is not None:
             await asyncio.wait({self._training[1]})
-        earlier = None if plan.secret else journal.earlier(key, action.parent)
+        earlier = None if plan.secret else journal.earlier(key, action.parent, source)
         if earlier is not None and self._on_disk(earlier[0], plan.pieces):
             parts, norm = earlier[0].shards, earlier[1]
         elif seconds is None:
@@ -157,7 +162,7 @@ class Compute:
         else:
             parts, norm = await self._make(action, data, plan, masking, seconds)
         reveal = Reveal(secrets.token_bytes(32), parts)
-        journal.remember(key, action.parent, reveal, norm)
+        journal.remember(key, action.parent, reveal, norm, source)
         return reveal, norm
 
     async def _make(

@@ -22,11 +22,13 @@ from folkmoot.errors import JournalError, refusal_of
 from folkmoot.peer.home import Home
 from folkmoot.round.events import Key, Reveal
 
-__all__ = ["Astray", "Journal", "Override", "overrides", "ratings", "strayed"]
+__all__ = ["Astray", "Journal", "Override", "Source", "overrides", "ratings", "strayed"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS reveals (task INTEGER, round INTEGER, attempt INTEGER, parent BLOB, salt BLOB, shards BLOB,
     norm REAL, PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sources (task INTEGER, round INTEGER, attempt INTEGER, dataset INTEGER, line BLOB,
+    PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS commits (task INTEGER, round INTEGER, attempt INTEGER,
     PRIMARY KEY (task, round, attempt)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS sat_out (task INTEGER, round INTEGER, attempt INTEGER,
@@ -61,6 +63,14 @@ class Override(NamedTuple):
     """``"sandbox"``."""
     how: str
     """Where it was said: ``config.json``, or the command."""
+
+
+class Source(NamedTuple):
+    """The data that a contribution was made from."""
+
+    dataset: int
+    line: tuple[int, ...]
+    """The numbers of the datasets whose place it has taken, and its own; see ``PeerContext.line``."""
 
 
 class Astray(NamedTuple):
@@ -135,14 +145,17 @@ class Journal:
                 ) from None
             raise JournalError(f"the journal {self.path}: {error}; {refusal_of(error)}") from None
 
-    def remember(self, key: Key, parent: Hash, reveal: Reveal, norm: float) -> None:
-        """Record the own contribution to an attempt, before its commit is posted."""
+    def remember(self, key: Key, parent: Hash, reveal: Reveal, norm: float, source: Source) -> None:
+        """Record the own contribution to an attempt, and what it was made from, before its commit is posted."""
         shards = msgspec.msgpack.encode(reveal.shards)
         self._execute("INSERT OR IGNORE INTO commits VALUES (?, ?, ?)", tuple(key))
+        line = msgspec.msgpack.encode(source.line)
+        self._execute("INSERT OR IGNORE INTO sources VALUES (?, ?, ?, ?, ?)", (*key, source.dataset, line))
         self._execute(
             "INSERT OR IGNORE INTO reveals VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, parent, reveal.salt, shards, norm)
         )
-        self._execute("DELETE FROM reveals WHERE task=? AND round<?", (key.task, key.round - _ROUNDS_KEPT))
+        for table in ("reveals", "sources"):
+            self._execute(f"DELETE FROM {table} WHERE task=? AND round<?", (key.task, key.round - _ROUNDS_KEPT))
 
     def knows(self, key: Key) -> bool:
         """Whether the own contribution to this attempt was made, or counted as let go, under this journal."""
@@ -165,12 +178,19 @@ class Journal:
         """The own contribution to this attempt, and its norm."""
         return self._one("SELECT salt, shards, norm FROM reveals WHERE task=? AND round=? AND attempt=?", tuple(key))
 
-    def earlier(self, key: Key, parent: Hash) -> tuple[Reveal, float] | None:
-        """The own contribution to an earlier attempt at the same round from the same parent."""
+    def earlier(self, key: Key, parent: Hash, source: Source) -> tuple[Reveal, float] | None:
+        """The own contribution to an earlier attempt at the same round, from the same parent and the same data."""
         return self._one(
-            "SELECT salt, shards, norm FROM reveals WHERE task=? AND round=? AND parent=? ORDER BY attempt DESC",
-            (key.task, key.round, parent),
+            "SELECT salt, shards, norm FROM reveals JOIN sources USING (task, round, attempt)"
+            " WHERE task=? AND round=? AND parent=? AND dataset=? AND line=? ORDER BY attempt DESC",
+            (key.task, key.round, parent, source.dataset, msgspec.msgpack.encode(source.line)),
         )
+
+    def made_from(self, key: Key) -> Source | None:
+        """What the own contribution to this attempt was made from, where that is known."""
+        query = "SELECT dataset, line FROM sources WHERE task=? AND round=? AND attempt=?"
+        row = self._execute(query, tuple(key)).fetchone()
+        return None if row is None else Source(row[0], msgspec.msgpack.decode(row[1], type=tuple[int, ...]))
 
     def release(self, key: Key, dataset: int) -> None:
         """Record, before it happens, that the own contribution to this attempt is let go: sent, be it masked, for

@@ -500,8 +500,9 @@ class TaskSession:
 
     async def _do_push(self, action: ev.Push) -> None:
         grant = await self._peer.own_grant(self.record.id)
-        if grant is None:
-            return  # withdrawn in time
+        made = self._peer.journal.made_from(action.key)
+        if grant is None or made is None or made.dataset != grant.dataset:
+            return  # withdrawn in time, or given for other data since
         # What is sent is spent, masked or not: from here on others can open it without this peer.
         self._peer.journal.release(action.key, grant.dataset)
         await self._open.push(action)
