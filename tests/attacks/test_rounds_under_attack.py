@@ -23,7 +23,7 @@ from folkmoot.errors import IntegrityError, ProtocolError
 from folkmoot.network.streams import BodyReader, Reply
 from folkmoot.peer.evidence import Evidence, FalseReveal, encode
 from folkmoot.peer.local import LocalMoot
-from folkmoot.peer.messages import Accusation, Ack, Pull, Push, Shown, Unavailable
+from folkmoot.peer.messages import Accusation, Ack, Agreed, Pull, Push, Shown, Unavailable
 from folkmoot.peer.tribunal import Tribunal
 from folkmoot.round import events as ev
 from folkmoot.round.commitment import commit_hash, contribution_root, seat_of
@@ -225,8 +225,34 @@ def test_false_accusations_make_a_peer_read_the_ledger_once_in_an_attempt(round:
         )
         data = encode(false)
         with pytest.raises(IntegrityError):
-            asyncio.run(judge.judge(Accusation(task=task, member=LIAR, evidence=blob_hash(data)), data))
+            asyncio.run(judge.judge(2, Accusation(task=task, member=LIAR, evidence=blob_hash(data)), data))
     assert reads == ["commits_log"]
+
+
+def test_members_that_a_liar_showed_different_things_each_get_a_signature_for_their_own_evidence(round: Round) -> None:
+    """defence: Tribunal._judged is kept for each accuser. A quorum forms for one of them, and none signs any number."""
+    round.see(closed(round.key, N, round.commits))
+    judge, (task, number, attempt) = tribunal(round), round.key
+
+    def accuse(accuser: int, shown: int) -> object:
+        reveal = Reveal(bytes([shown]) * 32, round.reveals[LIAR].shards)
+        signature = round.peers[LIAR].context.sign_reveal(round.key, reveal)
+        evidence = FalseReveal(
+            member=LIAR,
+            task=task,
+            round=number,
+            attempt=attempt,
+            salt=reveal.salt,
+            shards=reveal.shards,
+            signature=signature,
+        )
+        data = encode(evidence)
+        return asyncio.run(judge.judge(accuser, Accusation(task=task, member=LIAR, evidence=blob_hash(data)), data))
+
+    assert isinstance(accuse(2, 100), Agreed)
+    assert isinstance(accuse(3, 101), Agreed)
+    assert isinstance(accuse(3, 101), Agreed)
+    assert isinstance(accuse(3, 102), Unavailable)
 
 
 def test_a_copied_commit_cannot_be_opened_by_whoever_copied_it(round: Round) -> None:

@@ -558,7 +558,7 @@ class TaskSession:
                 return Unavailable("that task is not open here yet")
             if not self._machine.may_reveal():
                 await self._look()
-            return await self._tribunal.judge(message, await body.read(EVIDENCE_LIMIT))
+            return await self._tribunal.judge(member, message, await body.read(EVIDENCE_LIMIT))
         if isinstance(message, Split):
             if self._machine is None:
                 return Unavailable("that task is not open here yet")

@@ -34,8 +34,9 @@ class Tribunal:
         self._machine = machine
         self._exchange = exchange
         self._accused: set[int] = set()
-        self._judged: dict[int, Hash] = {}
-        """For each member the evidence that was agreed to: one is enough, and a liar may make any number."""
+        self._judged: dict[tuple[int, int], Hash] = {}
+        """For each accuser and accused the evidence that was agreed to: a liar may make any number, and show each
+        member another, so each accuser needs a quorum for its own."""
         self._earlier: dict[tuple[Key, int], Hash] = {}
         """Commits of attempts that are over."""
         self._read_in: list[Key | None] = []
@@ -133,11 +134,12 @@ class Tribunal:
 
     # ---- being shown ---------------------------------------------------------------------------------------------
 
-    async def judge(self, accusation: Accusation, data: bytes) -> Message:
-        """Check someone's evidence. Raises ``IntegrityError`` when it does not prove what it says."""
-        known = self._judged.get(accusation.member)
+    async def judge(self, accuser: int, accusation: Accusation, data: bytes) -> Message:
+        """Check a member's evidence. Raises ``IntegrityError`` when it does not prove what it says."""
+        pair = (accuser, accusation.member)
+        known = self._judged.get(pair)
         if known not in (None, accusation.evidence):
-            return Unavailable("other evidence against that member was agreed to")
+            return Unavailable("other evidence of yours against that member was agreed to")
         if blob_hash(data) != accusation.evidence:
             raise IntegrityError("the evidence is not the blob that the accusation names")
         evidence = decode(data)
@@ -148,5 +150,5 @@ class Tribunal:
         if known is None:
             await self._convinces(evidence)
         name = self._peer.store.put(data, durable=True)
-        self._judged[accusation.member] = name
+        self._judged[pair] = name
         return Agreed(signature=self._peer.sign_expulsion(self._task, accusation.member, name))
