@@ -1,8 +1,12 @@
 """Scripts wait for a task, and its exit code says how it went."""
 
+import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Literal
 
 import handmade
 import pytest
@@ -12,6 +16,7 @@ from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import Standing
 from folkmoot.peer import governing
 from folkmoot.peer.local import LocalMoot
+from folkmoot.peer.status import PeerStatus, TaskStatus, write_status
 
 DONE, ERROR, FAILED, TIMED_OUT = 0, 1, 3, 4
 
@@ -42,6 +47,18 @@ def test_it_waits_for_a_round_and_for_the_task(folkmoot: Folkmoot, made: handmad
     assert (unmeasured.code, "its phase is measuring, its round 3 of 3" in unmeasured.out) == (TIMED_OUT, True)
     made.round(1, (0, 1, 2))
     assert folkmoot("wait", 1, "--timeout", 0, "--home", home).out == "task 1 is done, its model measured\n"
+
+
+@pytest.mark.parametrize("phase", ["failed", "training"])
+def test_the_list_of_tasks_tells_scripts_what_failed_here_as_it_tells_people(
+    folkmoot: Folkmoot, made: handmade.HandMade, phase: Literal["failed", "training"]
+) -> None:
+    home = made.homes[1]
+    task = TaskStatus(task=1, name="small", phase=phase)
+    write_status(home, PeerStatus(name="bert", pid=os.getpid(), time=time.time(), state="running", tasks=[task]))
+    (told,) = json.loads(folkmoot("tasks", "--json", "--home", home.path).out)
+    assert told["failed_here"] is (phase == "failed")
+    assert ("failed here" in folkmoot("tasks", "--home", home.path).out) is (phase == "failed")
 
 
 def test_what_cannot_come_any_more_is_a_code_of_its_own(folkmoot: Folkmoot, made: handmade.HandMade) -> None:

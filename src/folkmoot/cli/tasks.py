@@ -108,10 +108,10 @@ def tasks(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     names = {member.index: member.name for member in moot.members()}
     rows = [(task, moot.round_view(task.id)) for task in moot.tasks()]
     now = moot.now()
-    if json:
-        show_json([task_document(task, view, names, now) for task, view in rows])
-        return
     failed = _failed_here(peer)
+    if json:
+        show_json([{**task_document(task, view, names, now), "failed_here": task.id in failed} for task, view in rows])
+        return
     show_table(
         ("task", "proposed by", "phase", "round", "of", "granted by", "bundle"),
         (
