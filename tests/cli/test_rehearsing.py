@@ -88,6 +88,18 @@ def test_a_task_that_cannot_train_is_neither_proposed_nor_described(
     assert (proposed.code, "rehearsed on" in proposed.out) == (0, True)
 
 
+def test_a_task_that_waits_for_more_members_than_the_moot_has_seats_is_not_proposed(
+    folkmoot: Folkmoot, folder: Path, home: Home
+) -> None:
+    seats = home.moot().about().seats
+    for start, code in ((seats + 2, 1), (seats, 0)):
+        (folder / "task.py").write_text(TASK.replace("start_members=1", f"start_members={start}"))
+        proposed = folkmoot("propose", folder / "task.py")
+        assert proposed.code == code
+        assert ("admit 2 more members first" in proposed.err) is bool(code)
+    assert len(home.moot().tasks()) == 1
+
+
 def test_a_member_that_would_fail_learns_it_before_its_consent_counts(
     folkmoot: Folkmoot, home: Home, folder: Path
 ) -> None:

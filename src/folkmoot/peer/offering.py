@@ -140,6 +140,12 @@ def check_deliverable(policy: Policy, members: int) -> None:
             f"the policy needs {policy.min_members} contributions in each round, and the moot has {members} members or"
             " seats"
         )
+    if policy.start > members:
+        raise LocalError(
+            f"the first round waits for the grants of {policy.start} members (start_members), and the moot has"
+            f" {members} members or seats, so it would never open: admit {policy.start - members} more members first,"
+            " or lower start_members"
+        )
     if policy.faults > faults(members):
         raise LocalError(
             f"the policy is to withstand {policy.faults} liars; a moot of {members} agrees on anything only while at"
