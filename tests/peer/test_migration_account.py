@@ -12,8 +12,9 @@ from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import Standing
 from folkmoot.ledger.statements import address_of
 from folkmoot.peer import governing
-from folkmoot.peer.forebear import check_former, taken_over
-from folkmoot.peer.migration import account_of
+from folkmoot.peer.forebear import check_former, former_account, not_covered, taken_over
+from folkmoot.peer.home import Home
+from folkmoot.peer.migration import account_of, propose_move
 from folkmoot.peer.sources import Sources
 from folkmoot.store import Store
 
@@ -58,6 +59,9 @@ def test_a_task_that_begins_with_a_model_of_the_moot_before_leads_to_its_ledger(
 
     here, before = Sources(new, [store]), Sources(old)
     (said,) = taken_over(here)
+    account = former_account(here)
+    assert account is not None
+    assert f"this moot continues {old.address} on chain {old.chain_id}" in not_covered(account)
     assert f"task 1 begins with the model of round 1 of task {task} of {old.address}" in said
     if moved:
         assert check_former(here, before) == [said]
@@ -85,3 +89,8 @@ def test_the_account_of_a_moot_names_weights_and_open_bounties_as_of_its_block(t
     earlier = account_of(moot, before, "there")
     assert (earlier.weights, earlier.bounties) == ({}, ())
     assert earlier.blob != account.blob, "the hash that the motion names covers them"
+
+
+def test_a_hosted_chain_is_refused_as_the_place_to_move_to(tmp_path: Path) -> None:
+    with pytest.raises(LocalError, match="is a hosted chain, and a moot cannot move to one"):
+        propose_move(Home(tmp_path), f"host:{'0a' * 32}@127.0.0.1:4100")

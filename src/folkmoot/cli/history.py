@@ -152,10 +152,13 @@ def show(
     with sources_of(home, ledger, contract, blobs) as sources:
         found = lineage(sources, task, round_)
         names = sources.register.names
+        before = [] if json else _before(sources, None)
     if json:
         show_json(_document(found, names))
         return
     _show_lineage(found, names, all_)
+    for note in before:
+        print(note)
 
 
 def _document(found: Lineage, names: Mapping[int, str]) -> dict[str, Any]:
@@ -280,7 +283,7 @@ def _before(sources: Sources, former: str | None) -> list[str]:
             account, found = forebear.former_account(sources), forebear.taken_over(sources)
         except LocalError as missing:
             return [f"not covered: {missing}"]
-        return [] if account is None else [*found, "not covered: the moot before this one; give its ledger: --former"]
+        return [] if account is None else [*found, forebear.not_covered(account)]
     account = forebear.former_account(sources)
     contract = None if account is None else account.contract
     blobs = [store.root for store in sources.stores]

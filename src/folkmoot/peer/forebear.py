@@ -9,7 +9,7 @@ from folkmoot.ledger.address import checksum_address
 from folkmoot.peer.migration import Account, account_in, account_of
 from folkmoot.peer.sources import Sources
 
-__all__ = ["check_former", "former_account", "taken_over"]
+__all__ = ["check_former", "former_account", "not_covered", "taken_over"]
 
 
 def former_account(sources: Sources) -> Account | None:
@@ -38,6 +38,14 @@ def taken_over(sources: Sources) -> list[str]:
                 f"on chain {account.chain_id}, as of its block {account.block}"
             )
     return found
+
+
+def not_covered(account: Account) -> str:
+    """What to say where the ledger of the former moot has not been given."""
+    return (
+        f"not covered: this moot continues {account.contract} on chain {account.chain_id}; what happened there is "
+        "told by folkmoot verify --former LEDGER"
+    )
 
 
 def check_former(sources: Sources, former: Sources) -> Sequence[str]:

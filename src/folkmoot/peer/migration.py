@@ -19,6 +19,7 @@ from folkmoot.ledger import Moot, chronicle
 from folkmoot.ledger.address import checksum_address
 from folkmoot.ledger.assembly import elders_hash
 from folkmoot.ledger.chronicle import Entry
+from folkmoot.ledger.hosting import is_hosted
 from folkmoot.ledger.motions import Kind, Motion
 from folkmoot.ledger.statements import address_of
 from folkmoot.peer import governing
@@ -112,8 +113,14 @@ def left_behind(home: Home, motion: Motion) -> list[str]:
 def propose_move(home: Home, ledger: str) -> Motion:
     """Found the successor on ``ledger`` (a file or a URL, as in ``found``), and put the move to the vote.
 
-    Only members of the old moot can join it until they all have, each by its own key.
+    Only members of the old moot can join it until they all have, each by its own key. Raises ``LocalError`` for a
+    hosted chain: a motion to move names no ticket for it, and who votes has to look at the successor first.
     """
+    if is_hosted(ledger):
+        raise LocalError(
+            f"{ledger} is a hosted chain, and a moot cannot move to one: the motion has no ticket by which "
+            "those who vote could look at it; name a file that all of them reach, or a node's URL"
+        )
     moot, where = home.moot(), located(ledger)
     me = moot.me()
     if me is None or me.main != home.identity.account.address:
