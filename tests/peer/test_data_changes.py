@@ -159,3 +159,15 @@ def test_what_was_spent_of_a_dataset_counts_for_the_one_that_takes_its_place(tmp
     assert journal.releases(1, (6,), 4, attempts=False) == 1
     assert journal.releases(1, (6, 4, 1), 3, attempts=True) == 3, "what comes after the last round that trains is free"
     journal.close()
+
+
+def test_many_who_look_at_once_at_data_that_is_read_are_told_the_same(tmp_path: Path) -> None:
+    home = LocalMoot.found(tmp_path / "moot", ["anna"], name="m").homes["anna"]
+    (tmp_path / "here.csv").write_text("1\n2\n")
+    dataset = add_dataset(home, tmp_path / "here.csv", 2, "two patients")
+    kept = custody.Custody(home, home.data().get)
+
+    async def look() -> list[custody.Kept]:
+        return await asyncio.gather(*(kept.look(dataset, now=True) for _ in range(8)))
+
+    assert len(set(asyncio.run(look()))) == 1

@@ -138,7 +138,7 @@ def moot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[rig.Rig]:
         running.client("anna").purse.fund(task, coins(running, "anna", 70), 70)
         running.grant(task, *NAMES)
         running.finish(task)
-        purse, last = running.client().purse, POLICY["rounds"]
+        purse, last = running.client().purse, POLICY["rounds"] + 1  # the round that measures ends the last season
         running.until("bert has sealed", lambda: 1 in purse.seals(task, last, 1))
         running.kill("bert")
         running.start("bert")
@@ -159,8 +159,8 @@ def test_members_are_paid_in_the_order_of_their_use_and_no_unit_is_lost(moot: ri
 
 def test_a_peer_that_was_killed_between_seal_and_show_shows_what_it_sealed(moot: rig.Rig) -> None:
     purse = moot.client().purse
-    assert sorted(purse.unsealed(1, 8, 1)) == [0, 1, 2, 3, 4]
-    assert 8 in ratings(moot.homes["bert"], 1)
+    assert sorted(purse.unsealed(1, 9, 1)) == [0, 1, 2, 3, 4]
+    assert 9 in ratings(moot.homes["bert"], 1)
 
 
 def test_a_split_that_is_nobody_elses_and_a_forged_signature_are_refused(moot: rig.Rig) -> None:
@@ -178,7 +178,7 @@ def test_verify_makes_every_split_anew_and_names_one_that_differs(
 ) -> None:
     assert moot.verify("carl").settlements == 2
     monkeypatch.setattr("folkmoot.peer.settlements.weights", lambda *_: (1, 1, 1, 1, 1))
-    with pytest.raises(IntegrityError, match=r"rounds 1 to 8 \(block .*: the part of anna is not what"):
+    with pytest.raises(IntegrityError, match=r"rounds 1 to 9 \(block .*: the part of anna is not what"):
         moot.verify("carl")
 
 
@@ -192,11 +192,11 @@ def test_what_is_owed_is_claimed_once_in_every_token(moot: rig.Rig, capsys: pyte
     told = json.loads(folkmoot("rewards", "1", "--json"))
     assert [pot["funded"] for pot in told["pots"]] == [1000, 70]
     assert told["scores"]["anna"]["score"] > 0 > told["scores"]["nick"]["score"]
-    assert told["scores"]["anna"]["survived"] == 8
+    assert told["scores"]["anna"]["survived"] == 9, "the round that measures, too"
     account, purse = moot.client("bert").me().main, moot.client().purse
     owed = {token: of["bert"] for token, of in told["owed"].items()}
     assert [sum(settled["parts"].values()) for settled in told["settlements"]] == [1000, 70]
-    assert "points for rounds 1 to 8: anna" in folkmoot("rewards", "1")
+    assert "points for rounds 1 to 9: anna" in folkmoot("rewards", "1")
     assert "points are paid to" in folkmoot("rewards", "claim")
     assert {token: purse.balance(token, account) for token in owed} == owed
     assert "nothing is owed to bert" in folkmoot("rewards", "claim")

@@ -97,7 +97,8 @@ class Custody:
         await asyncio.wait({reading}, timeout=PROMPT_SECONDS)
         if not reading.done():
             raise Unread(f"dataset {dataset.id}, {path}, is being read to see whether it is what was consented to")
-        del self._reading[dataset.id]
+        if self._reading.get(dataset.id) is reading:  # another look, which waited too, may have been first
+            del self._reading[dataset.id]
         kept = reading.result()
         # What was read may be another file by now than what was asked about.
         return kept if (kept.path, kept.mark) == (path, mark) else await self._read(dataset, path, mark)
