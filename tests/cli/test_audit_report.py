@@ -18,9 +18,11 @@ from command_line import Folkmoot
 from folkmoot.cli.audit_page import page
 from folkmoot.ledger.chronicle import entries
 from folkmoot.ledger.records import iso
+from folkmoot.peer import governing
 from folkmoot.peer.audit import audit, canonical, read_report, references
 from folkmoot.peer.duties import DUTIES
 from folkmoot.peer.journal import Journal
+from folkmoot.peer.migration import propose_move
 from folkmoot.peer.ownbook import own_record
 from folkmoot.peer.sources import opened
 from folkmoot.peer.verify import replay
@@ -340,3 +342,20 @@ def test_doing_without_a_member_is_proposed_by_name(folkmoot: Folkmoot, made: ha
     start = told["continues"]
     assert (start["task"], start["round"], told["without"], told["rounds"]) == (1, 1, ["dora"], 2)
     assert "no member 'eve'" in folkmoot("unlearn", "eve", 1, "--home", made.homes[0].path).err
+
+
+def test_verify_replays_the_moot_that_this_one_continues_from_its_ledger(folkmoot: Folkmoot, tmp_path: Path) -> None:
+    old = handmade.story(tmp_path / "old")
+    home, successor = old.homes[0], tmp_path / "new.sqlite"
+    motion = propose_move(home, str(successor))
+    for member in range(1, len(old.homes)):
+        if not motion.done:
+            motion = governing.vote(old.moot(member), motion.id)
+    assert motion.done
+    given = ("verify", "--ledger", successor, "--blobs", home.blobs)
+    assert f"not covered: this moot continues {old.moot().address}" in folkmoot(*given).out
+    told = folkmoot(*given, "--former", old.ledger)
+    assert "3 rounds of the moot before this one replayed, which moved here" in told.out
+    assert "not covered: this moot" not in told.out
+    wrong = folkmoot(*given, "--former", successor)
+    assert wrong.code == 1
