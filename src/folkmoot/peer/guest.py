@@ -78,7 +78,7 @@ class Visitor:
     doors: Sequence[HostUrl] = ()
     """Where to ask for the host, one after the other; at the founder's if none is named."""
     voucher: bytes | None = None
-    """The private key of a ticket, for who is no member."""
+    """The private key of a ticket, for a node whose owner is no member yet."""
     seconds: float | None = None
     """For each answer, ``SECONDS`` unless told."""
     progress: Progress = quietly

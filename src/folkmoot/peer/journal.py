@@ -146,7 +146,7 @@ class Journal:
             raise JournalError(f"the journal {self.path}: {error}; {refusal_of(error)}") from None
 
     def remember(self, key: Key, parent: Hash, reveal: Reveal, norm: float, source: Source) -> None:
-        """Record the own contribution to an attempt, and what it was made from, before its commit is posted."""
+        """Record this peer's contribution to an attempt, and what it was made from, before its commit is posted."""
         shards = msgspec.msgpack.encode(reveal.shards)
         self._execute("INSERT OR IGNORE INTO commits VALUES (?, ?, ?)", tuple(key))
         line = msgspec.msgpack.encode(source.line)
@@ -158,7 +158,7 @@ class Journal:
             self._execute(f"DELETE FROM {table} WHERE task=? AND round<?", (key.task, key.round - _ROUNDS_KEPT))
 
     def knows(self, key: Key) -> bool:
-        """Whether the own contribution to this attempt was made, or counted as let go, under this journal."""
+        """Whether this peer's contribution to the attempt was made, or counted as let go, under this journal."""
         where = "WHERE task=?1 AND round=?2 AND attempt=?3"
         tables = ("commits", "reveals", "released")
         query = " UNION ALL ".join(f"SELECT 1 FROM {table} {where}" for table in tables)
@@ -179,7 +179,7 @@ class Journal:
         return self._one("SELECT salt, shards, norm FROM reveals WHERE task=? AND round=? AND attempt=?", tuple(key))
 
     def earlier(self, key: Key, parent: Hash, source: Source) -> tuple[Reveal, float] | None:
-        """The own contribution to an earlier attempt at the same round, from the same parent and the same data."""
+        """This peer's contribution to an earlier attempt at the same round, from the same parent and the same data."""
         return self._one(
             "SELECT salt, shards, norm FROM reveals JOIN sources USING (task, round, attempt)"
             " WHERE task=? AND round=? AND parent=? AND dataset=? AND line=? ORDER BY attempt DESC",
@@ -187,7 +187,7 @@ class Journal:
         )
 
     def made_from(self, key: Key) -> Source | None:
-        """What the own contribution to this attempt was made from, where that is known."""
+        """What this peer's contribution to the attempt was made from, where that is known."""
         query = "SELECT dataset, line FROM sources WHERE task=? AND round=? AND attempt=?"
         row = self._execute(query, tuple(key)).fetchone()
         return None if row is None else Source(row[0], msgspec.msgpack.decode(row[1], type=tuple[int, ...]))
@@ -198,7 +198,7 @@ class Journal:
         self._execute("INSERT OR IGNORE INTO released VALUES (?, ?, ?, ?)", (*key, dataset))
 
     def released(self, key: Key) -> bool:
-        """Whether the own contribution to this attempt was let go."""
+        """Whether this peer's contribution to the attempt was let go."""
         row = self._execute("SELECT 1 FROM released WHERE task=? AND round=? AND attempt=?", tuple(key)).fetchone()
         return row is not None
 
