@@ -17,6 +17,7 @@ import os
 import shutil
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -50,6 +51,9 @@ _PACKAGES = {
 }
 """By name of import, packages that tasks often use; no author has a file of that name."""
 
+_loading = threading.RLock()
+"""One load at a time: two threads that load the same bundle would take each other's modules away."""
+
 
 def load_task(bundle: bytes, workdir: Path | None = None) -> Task:
     """Run the bundle's ``task.py`` and return the ``task`` it defines.
@@ -66,12 +70,13 @@ def load_task(bundle: bytes, workdir: Path | None = None) -> Task:
     package = _PREFIX + name[:16]
     alone = workdir is None and files.keys() <= {TASK_FILE, PIN_FILE}
     folder = f"<task {name[:12]}>" if alone else _unpack(files, Path(workdir or _scratch(os.getpid())) / name)
-    _forget(package)
-    sys.meta_path.append(_Importer(package, files, folder))
-    try:
-        module = importlib.import_module(f"{package}.{TASK_FILE.removesuffix('.py')}")
-    except (Exception, SystemExit) as error:
-        raise task_error("does not load", error) from error
+    with _loading:
+        _forget(package)
+        sys.meta_path.append(_Importer(package, files, folder))
+        try:
+            module = importlib.import_module(f"{package}.{TASK_FILE.removesuffix('.py')}")
+        except (Exception, SystemExit) as error:
+            raise task_error("does not load", error) from error
     task, pin = _checked(module), pin_of(files)
     return task if pin is None else _continued(task, pin)
 
@@ -225,7 +230,7 @@ def _forget(package: str) -> None:
     sys.meta_path[:] = [
         finder for finder in sys.meta_path if not (isinstance(finder, _Importer) and finder.package == package)
     ]
-    for name in [name for name in sys.modules if name == package or name.startswith(f"{package}.")]:
+    for name in [name for name in list(sys.modules) if name == package or name.startswith(f"{package}.")]:
         del sys.modules[name]
 
 
