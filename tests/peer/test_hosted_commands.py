@@ -13,7 +13,7 @@ from folkmoot.errors import ChainError, LedgerRefused, NetworkError
 from folkmoot.ledger import Moot
 from folkmoot.network import Message, Node
 from folkmoot.network.peers import LEAVING
-from folkmoot.peer import guest, visit
+from folkmoot.peer import guest, hostedcopy
 from folkmoot.peer.founding import join
 from folkmoot.peer.home import Home
 from folkmoot.peer.hostmessages import GetBlocks
@@ -70,7 +70,7 @@ def test_a_host_that_does_not_answer_is_said_and_what_is_here_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(guest, "SECONDS", 0.5)
-    monkeypatch.setattr(visit, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(hostedcopy, "LOOK_SECONDS", 0.5)
     with hosted(tmp_path / "moot", NAMES[:2], start=False) as moot:
         moot.kill("anna")
         with caplog.at_level(logging.WARNING):

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from folkmoot.errors import IntegrityError, LocalError
+from folkmoot.ledger.binding import check_binding
 from folkmoot.ledger.records import Member
-from folkmoot.peer.identity import Identity, check_binding
+from folkmoot.peer.identity import Identity
 
 SEED = bytes(range(32))
 seeds = st.binary(min_size=32, max_size=32)

@@ -136,8 +136,8 @@ def invite(
 
 def members(home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
     """List the members of the moot."""
+    from folkmoot.ledger.binding import check_binding
     from folkmoot.peer.home import Home
-    from folkmoot.peer.identity import check_binding
 
     moot = Home.open(home).moot()
     known = moot.members()
@@ -289,7 +289,7 @@ def restore(
 
 
 def _document(moot: Moot, member: Member) -> dict[str, object]:
-    from folkmoot.peer.identity import check_binding
+    from folkmoot.ledger.binding import check_binding
 
     return {
         "member": member.number,

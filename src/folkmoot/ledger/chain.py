@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from folkmoot.errors import ChainError, LedgerRefused
 from folkmoot.ledger import jsonrpc
 from folkmoot.ledger.answers import Block, Log, NodeError, Placed, octets
-from folkmoot.ledger.hosting import is_hosted
 from folkmoot.ledger.node import Node, Provided
 from folkmoot.ledger.nodes import Disagreement, Nodes
 from folkmoot.ledger.replica import Replica
@@ -22,10 +21,23 @@ from folkmoot.ledger.view import Reorganised, View
 if TYPE_CHECKING:
     from web3 import Web3
 
-__all__ = ["Chain", "Disagreement", "Log", "NodeError", "Patience", "Placed", "Reorganised", "open_chain"]
+__all__ = [
+    "HOSTED_SCHEME",
+    "Chain",
+    "Disagreement",
+    "Log",
+    "NodeError",
+    "Patience",
+    "Placed",
+    "Reorganised",
+    "is_hosted",
+    "open_chain",
+]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+HOSTED_SCHEME = "host:"
+"""How the URL of a chain begins that one of the members serves (``folkmoot.hosted``)."""
 _TRIES = 4
 
 
@@ -232,6 +244,11 @@ class _Question(Protocol[T_co]):
 
     def __call__(self, node: Node, /, *, at: Block) -> T_co:
         """Its answer."""
+
+
+def is_hosted(url: str) -> bool:
+    """Whether ``url`` names a hosted chain."""
+    return url.startswith(HOSTED_SCHEME)
 
 
 def open_chain(

@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from folkmoot.errors import ChainError, IntegrityError
 from folkmoot.keccak import keccak
+from folkmoot.ledger.chain import HOSTED_SCHEME, is_hosted
 from folkmoot.ledger.statements import Domain, hosting_digest, recover
 
-__all__ = ["Appointment", "Head", "HostUrl", "is_hosted", "knock_digest", "sign_head"]
+__all__ = ["Appointment", "Head", "HostUrl", "knock_digest", "sign_head"]
 
-SCHEME = "host:"
 _CONTEXT = b"folkmoot hosted block v1"
 _MOST_ADDRESSES = 16
 
@@ -42,7 +42,7 @@ class HostUrl:
     """Each ``ip:port``, or a relay's URL."""
 
     def __str__(self) -> str:
-        return f"{SCHEME}{self.endpoint.hex()}@{','.join(self.addresses)}"
+        return f"{HOSTED_SCHEME}{self.endpoint.hex()}@{','.join(self.addresses)}"
 
     @property
     def is_local(self) -> bool:
@@ -52,7 +52,7 @@ class HostUrl:
     @classmethod
     def parse(cls, url: str) -> HostUrl:
         """The host that ``url`` names. Raises ``ChainError`` for anything else."""
-        key, _, where = url.removeprefix(SCHEME).partition("@")
+        key, _, where = url.removeprefix(HOSTED_SCHEME).partition("@")
         addresses = tuple(address for address in where.split(",") if address)
         try:
             endpoint = bytes.fromhex(key)
@@ -60,14 +60,9 @@ class HostUrl:
             endpoint = b""
         if not is_hosted(url) or len(endpoint) != 32 or not 0 < len(addresses) <= _MOST_ADDRESSES:
             raise ChainError(
-                f"{url}: a hosted chain is {SCHEME}KEY@IP:PORT, with the 64 hex digits of the host's endpoint"
+                f"{url}: a hosted chain is {HOSTED_SCHEME}KEY@IP:PORT, with the 64 hex digits of the host's endpoint"
             )
         return cls(endpoint, addresses)
-
-
-def is_hosted(url: str) -> bool:
-    """Whether ``url`` names a hosted chain."""
-    return url.startswith(SCHEME)
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):

@@ -322,6 +322,10 @@ class PeerContext:
         """Whether this peer may tell anything of the masks of an attempt: it knows what it has told of them."""
         return not self.twin and not self.journal.sits_out(key)
 
+    def complains_about(self, about: str) -> bool:
+        """Whether an error about this is shown now."""
+        return self.complaints.about(about) is not None
+
     def settle(self, *about: str) -> None:
         """What was said about these things is over."""
         self.complaints.settle(*about)

@@ -18,6 +18,7 @@ import msgspec
 
 from folkmoot.digest import Hash
 from folkmoot.errors import DiskError, FolkmootError, LedgerRefused, LocalError, NetworkError
+from folkmoot.ledger.binding import check_binding
 from folkmoot.ledger.hosted import HostedReplica
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import Member, Standing, TaskRecord
@@ -26,9 +27,9 @@ from folkmoot.peer import governing
 from folkmoot.peer.backfill import ROOMY, Backfill, collect, is_full
 from folkmoot.peer.context import BUSY_WAIT, PeerContext, Told
 from folkmoot.peer.home import Home
+from folkmoot.peer.hostedcopy import prepare
 from folkmoot.peer.hosting import Hosting
 from folkmoot.peer.hostmessages import HostMessage
-from folkmoot.peer.identity import check_binding
 from folkmoot.peer.log import Log
 from folkmoot.peer.mending import Mending
 from folkmoot.peer.messages import RoundMessage, Unavailable
@@ -37,7 +38,6 @@ from folkmoot.peer.recall import Presence, recall
 from folkmoot.peer.sandbox import choose, put_on_record
 from folkmoot.peer.session import TaskSession
 from folkmoot.peer.status import Link, PeerStatus, TaskStatus, write_status
-from folkmoot.peer.visit import prepare
 from folkmoot.task.bundle import BUNDLE_LIMIT
 
 __all__ = ["Daemon", "run"]

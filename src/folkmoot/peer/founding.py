@@ -13,8 +13,9 @@ import msgspec
 
 from folkmoot.errors import ChainError, LocalError
 from folkmoot.ledger import Chain, Moot, create_chain, open_chain
+from folkmoot.ledger.chain import is_hosted
 from folkmoot.ledger.hostbook import LEDGER
-from folkmoot.ledger.hosting import HostUrl, is_hosted
+from folkmoot.ledger.hosting import HostUrl
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import JoinFields
 from folkmoot.ledger.statements import address_of

@@ -42,8 +42,8 @@ from folkmoot.peer.hostmessages import (
     ThisChain,
     blocks_of,
 )
+from folkmoot.peer.hostpeer import Keys
 from folkmoot.peer.hostvote import accounts_at
-from folkmoot.peer.identity import Identity
 
 __all__ = ["Progress", "Visit", "Visitor", "quietly"]
 
@@ -71,7 +71,7 @@ class Visitor:
 
     folder: Path
     """Its home, with the copy of the chain; that is made if it is not there."""
-    keys: Identity
+    keys: Keys
     contract: str
     founder: HostUrl
     """Who hosted the chain first, as far as this home knows."""

@@ -236,14 +236,14 @@ class Home:
 
         copy = open_copy(self.path, self.config.ledger, self.identity.endpoint, self._bring)
         if not (self._caught_up or copy.hosting or Outbox(self.path).peer_runs()):
-            from folkmoot.peer.visit import catch_up
+            from folkmoot.peer.hostedcopy import catch_up
 
             self._caught_up = True
             catch_up(self, copy)
         return Chain(copy)
 
     def _bring(self, copy: HostedReplica, raw: bytes) -> bool:
-        from folkmoot.peer.visit import bring
+        from folkmoot.peer.hostedcopy import bring
 
         return bring(self, copy, raw)
 

@@ -12,9 +12,9 @@ from folkmoot.ledger.evm import Reverted
 from folkmoot.ledger.transaction import RAW_LIMIT
 from folkmoot.network import BodyReader, Message, Reply
 from folkmoot.network.limits import TokenBucket
-from folkmoot.peer.context import PeerContext
 from folkmoot.peer.hostmessages import PAGE_BLOCKS, PAGE_BYTES, Declined, Hosted, Overdue, Submit
 from folkmoot.peer.hostpages import LaterHost, Pages, Refusal
+from folkmoot.peer.hostpeer import HostedPeer
 from folkmoot.peer.hostwatch import Watch
 from folkmoot.peer.messages import Ack
 from folkmoot.peer.outbox import CARRY_SECONDS, Outbox
@@ -37,7 +37,7 @@ _BESIDE = 64
 class Carrier:
     """Brings transactions into blocks, and says so where the host does not take one that holds."""
 
-    def __init__(self, peer: PeerContext, pages: Pages, watch: Watch, outbox: Outbox) -> None:
+    def __init__(self, peer: HostedPeer, pages: Pages, watch: Watch, outbox: Outbox) -> None:
         self._peer = peer
         self._pages = pages
         self._copy = pages.copy

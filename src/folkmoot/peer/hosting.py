@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 
 from folkmoot.errors import IntegrityError, NetworkError, ProtocolError
 from folkmoot.ledger import statements
+from folkmoot.ledger.binding import check_binding
 from folkmoot.ledger.hosted import HostedReplica
 from folkmoot.ledger.hosting import knock_digest
 from folkmoot.ledger.transaction import RAW_LIMIT, decode
 from folkmoot.network import BodyReader, Message, Reply
-from folkmoot.peer.context import PeerContext
 from folkmoot.peer.hostcarry import Carrier
 from folkmoot.peer.hostmessages import (
     Exhibit,
@@ -27,9 +27,9 @@ from folkmoot.peer.hostmessages import (
     Tidings,
 )
 from folkmoot.peer.hostpages import ASK_SECONDS, LaterHost, Pages
+from folkmoot.peer.hostpeer import HostedPeer
 from folkmoot.peer.hostvote import Vote
 from folkmoot.peer.hostwatch import HOST_COMPLAINTS, Watch
-from folkmoot.peer.identity import check_binding
 from folkmoot.peer.messages import Holding, Model, Opening, Push, Seeds, SeedsWanted, Sums, Unavailable
 from folkmoot.peer.outbox import Outbox
 
@@ -58,7 +58,7 @@ class Hosting:
     """The hosted chain's side of one running peer. ``again`` is called when all that was read from it is out of date:
     blocks were given up."""
 
-    def __init__(self, peer: PeerContext, copy: HostedReplica, again: Callable[[], None]) -> None:
+    def __init__(self, peer: HostedPeer, copy: HostedReplica, again: Callable[[], None]) -> None:
         self._peer = peer
         self._copy = copy
         self._again = again
@@ -236,7 +236,7 @@ class Hosting:
         return () if member is None else self._peer.members[member].addresses
 
 
-def admits(peer: PeerContext, voucher: str) -> bool:
+def admits(peer: HostedPeer, voucher: str) -> bool:
     """Whether the key behind the address ``voucher`` admits a member now."""
     about, members = peer.moot.about(), peer.moot.members()
     return (about.voucher == voucher and len(members) < about.seats) or peer.moot.assembly.is_usable(voucher)

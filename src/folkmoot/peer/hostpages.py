@@ -18,7 +18,6 @@ from folkmoot.ledger.hosted import HostedReplica
 from folkmoot.ledger.hosting import Head, sign_head
 from folkmoot.ledger.transaction import RAW_LIMIT
 from folkmoot.network import Message, Reply
-from folkmoot.peer.context import PeerContext
 from folkmoot.peer.hostmessages import (
     PAGE_BLOCKS,
     PAGE_BYTES,
@@ -29,6 +28,7 @@ from folkmoot.peer.hostmessages import (
     Row,
     blocks_of,
 )
+from folkmoot.peer.hostpeer import HostedPeer
 
 __all__ = ["Conflict", "FalseBlock", "LaterHost", "Pages", "Refusal", "Unlinked"]
 
@@ -77,7 +77,7 @@ class Unlinked(IntegrityError):
 class Pages:
     """The blocks of this peer's ``copy``, given and taken."""
 
-    def __init__(self, peer: PeerContext, copy: HostedReplica) -> None:
+    def __init__(self, peer: HostedPeer, copy: HostedReplica) -> None:
         self.copy = copy
         self.book = copy.book
         self.chain = genesis_hash(copy.meta)

@@ -24,9 +24,9 @@ from folkmoot.ledger.hosting import Appointment, Head
 from folkmoot.ledger.records import called
 from folkmoot.ledger.replica import Replica
 from folkmoot.network import Message
-from folkmoot.peer.context import PeerContext
 from folkmoot.peer.hostmessages import Blocks, GetBlocks, Hosted, Propose, Tidings, Voted, blocks_of
 from folkmoot.peer.hostpages import ASK_SECONDS, Conflict, Pages
+from folkmoot.peer.hostpeer import HostedPeer
 from folkmoot.peer.hostwatch import Watch
 from folkmoot.peer.messages import Unavailable
 
@@ -47,7 +47,7 @@ def accounts_at(chain: Replica, contract: str) -> list[str]:
 class Vote:
     """This member's part in choosing the host. ``changed`` is called with whether blocks of this copy were given up."""
 
-    def __init__(self, peer: PeerContext, pages: Pages, changed: Callable[[bool], None]) -> None:
+    def __init__(self, peer: HostedPeer, pages: Pages, changed: Callable[[bool], None]) -> None:
         self._peer = peer
         self._pages = pages
         self._copy = pages.copy

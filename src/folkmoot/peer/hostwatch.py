@@ -17,9 +17,9 @@ from folkmoot.ledger.hosting import Head
 from folkmoot.ledger.replica import AHEAD_SECONDS
 from folkmoot.ledger.transaction import RAW_LIMIT
 from folkmoot.network import BodyReader, Message
-from folkmoot.peer.context import PeerContext
 from folkmoot.peer.hostmessages import Blocks, Exhibit, GetAppointment, Hosted, Row, Tidings
 from folkmoot.peer.hostpages import ASK_SECONDS, Conflict, FalseBlock, LaterHost, Pages, Unlinked
+from folkmoot.peer.hostpeer import HostedPeer
 from folkmoot.peer.messages import Ack, Unavailable
 
 __all__ = ["Watch"]
@@ -48,7 +48,7 @@ VOTE = "to have another host: folkmoot host move MEMBER"
 class Watch:
     """What this peer knows of the host and of the other members' copies."""
 
-    def __init__(self, peer: PeerContext, pages: Pages, learn: Callable[[Hosted, int | None], Awaitable[None]]) -> None:
+    def __init__(self, peer: HostedPeer, pages: Pages, learn: Callable[[Hosted, int | None], Awaitable[None]]) -> None:
         self.heard: dict[int, tuple[float, Tidings]] = {}
         """What each member said last, and when."""
         self._peer = peer
@@ -123,7 +123,7 @@ class Watch:
     def _excuses(self, what: str) -> bool:
         """Whether what seems the host's fault may be this peer's own state: its disk takes nothing, or it has been at
         work without a break for too short a time to tell. That is not held against the host, but logged."""
-        full = self._peer.complaints.about(OWN_DISK) is not None
+        full = self._peer.complains_about(OWN_DISK)
         if full or time.monotonic() < self._since + SETTLING_SECONDS:
             self._peer.log("excused", host=self.host_name(), what=what, why="disk" if full else "began lately")
             return True

@@ -18,28 +18,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from folkmoot.errors import IntegrityError, LocalError
-from folkmoot.ledger.records import Member
+from folkmoot.ledger.binding import binding_message
 from folkmoot.ledger.signer import Signer
 from folkmoot.peer.durable import write_once
 
 if TYPE_CHECKING:
     from eth_account.hdaccount.mnemonic import Mnemonic
 
-__all__ = ["SEED_BYTES", "WORDS", "Identity", "check_binding", "read_secret", "write_secret"]
+__all__ = ["SEED_BYTES", "WORDS", "Identity", "read_secret", "write_secret"]
 
 SEED_BYTES = 32
 WORDS = 24
 
 _SALT = b"folkmoot identity v1"
 _SECP256K1_ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141
-_BINDING = b"folkmoot member keys v1"
 _FORMAT = "folkmoot-identity-1"
 
 
@@ -158,7 +156,7 @@ class Identity:
         The ledger shows that the address wants these keys; the binding shows that the keys want the address.
         """
         key = Ed25519PrivateKey.from_private_bytes(self.endpoint_secret)
-        return key.sign(_binding_message(self.account.address, self.exchange))
+        return key.sign(binding_message(self.account.address, self.exchange))
 
     def _derive(self, purpose: bytes, length: int) -> bytes:
         info = b"folkmoot 2026 " + purpose + b" v1"
@@ -183,23 +181,6 @@ def write_secret(path: Path, content: bytes) -> None:
         write_once(path, content, mode=0o600)
     except FileExistsError:
         raise LocalError(f"{path} exists and is not overwritten; move it away first if you are sure") from None
-
-
-def check_binding(member: Member) -> bool:
-    """Whether the member's endpoint key has signed its address and exchange key."""
-    try:
-        key = Ed25519PublicKey.from_public_bytes(member.endpoint)
-        key.verify(member.binding, _binding_message(member.address, member.exchange))
-    except (InvalidSignature, ValueError):
-        return False
-    return True
-
-
-def _binding_message(address: str, exchange: bytes) -> bytes:
-    raw = bytes.fromhex(address.removeprefix("0x"))
-    if len(raw) != 20 or len(exchange) != 32:
-        raise ValueError("a binding covers an address of 20 bytes and a key of 32")
-    return _BINDING + raw + exchange
 
 
 def _seed_of(words: Sequence[str]) -> bytes:

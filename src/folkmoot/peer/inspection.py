@@ -12,10 +12,10 @@ import msgspec
 
 from folkmoot.digest import blob_hash
 from folkmoot.errors import IntegrityError, LocalError, ProtocolError
+from folkmoot.ledger.binding import check_binding
 from folkmoot.ledger.records import Member
 from folkmoot.peer.attestation import LIMIT, check_signature, open_envelope, read_statement, sha256
 from folkmoot.peer.export import CARD, MODEL, PREDICATE, STATE, STATEMENT, Predicate
-from folkmoot.peer.identity import check_binding
 from folkmoot.peer.lineage import Lineage, Share, Step, lineage, spending, trace
 from folkmoot.peer.sources import Sources
 from folkmoot.peer.verify import VerifyReport

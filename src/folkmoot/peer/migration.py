@@ -18,8 +18,8 @@ from folkmoot.errors import LocalError
 from folkmoot.ledger import Moot, chronicle
 from folkmoot.ledger.address import checksum_address
 from folkmoot.ledger.assembly import elders_hash
+from folkmoot.ledger.chain import is_hosted
 from folkmoot.ledger.chronicle import Entry
-from folkmoot.ledger.hosting import is_hosted
 from folkmoot.ledger.motions import Kind, Motion
 from folkmoot.ledger.statements import address_of
 from folkmoot.peer import governing

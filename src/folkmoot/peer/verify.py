@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from folkmoot.digest import Hash
 from folkmoot.errors import IntegrityError, TaskError
 from folkmoot.ledger import statements
+from folkmoot.ledger.binding import check_binding
 from folkmoot.ledger.records import Final, Member, TaskRecord, members_of, quorum
 from folkmoot.peer import unlearn
 from folkmoot.peer.asks import Advance, Advanced, Prepare, Prepared
 from folkmoot.peer.facts import Accounts, LedgerFacts, check_expulsion
-from folkmoot.peer.identity import check_binding
 from folkmoot.peer.settlements import check_settlements
 from folkmoot.peer.sources import Sources, opened
 from folkmoot.peer.workbench import Workbench
