@@ -13,8 +13,7 @@ from folkmoot.ledger.records import Standing
 from folkmoot.ledger.statements import address_of
 from folkmoot.peer import governing
 from folkmoot.peer.forebear import check_former, former_account, not_covered, taken_over
-from folkmoot.peer.home import Home
-from folkmoot.peer.migration import account_of, propose_move
+from folkmoot.peer.migration import account_of
 from folkmoot.peer.sources import Sources
 from folkmoot.store import Store
 
@@ -89,8 +88,3 @@ def test_the_account_of_a_moot_names_weights_and_open_bounties_as_of_its_block(t
     earlier = account_of(moot, before, "there")
     assert (earlier.weights, earlier.bounties) == ({}, ())
     assert earlier.blob != account.blob, "the hash that the motion names covers them"
-
-
-def test_a_hosted_chain_is_refused_as_the_place_to_move_to(tmp_path: Path) -> None:
-    with pytest.raises(LocalError, match="is a hosted chain, and a moot cannot move to one"):
-        propose_move(Home(tmp_path), f"host:{'0a' * 32}@127.0.0.1:4100")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, show_json, show_table
+from folkmoot.cli.show import DEFAULT_HOME, HomeOption, JsonOption, ListenOption, show_json, show_table
 
 if TYPE_CHECKING:
     from folkmoot.ledger import Moot
@@ -19,7 +21,10 @@ __all__ = ["enact", "follow", "motions", "mover", "vote"]
 
 mover = typer.Typer(help="Put something to the vote; your own vote is for it.", no_args_is_help=True)
 
-_ELSEWHERE = "Where the ledger of a moot's successor is for you: a node of your own, rather than its founder's."
+_ELSEWHERE = (
+    "Where the ledger of a moot's successor is for you: a node of your own, rather than its founder's, or where the "
+    "host of a hosted chain is by now."
+)
 TaskWord = Annotated[int, typer.Argument(help="Id of the task; see folkmoot tasks.", min=1)]
 MemberWord = Annotated[str, typer.Argument(help="Name or number of the member; see folkmoot members.")]
 MotionWord = Annotated[int, typer.Argument(help="Id of the motion; see folkmoot motions.", min=1)]
@@ -74,7 +79,8 @@ def vote(
 ) -> None:
     """Vote on a motion, once and for good; with the vote that makes it pass, it is done at once.
 
-    A vote to move the moot is cast only after its successor, and the account of this moot there, were found right.
+    A vote to move the moot is cast only after its successor, and the account of this moot there, were found right. The
+    host of a hosted one lets you in by your main key, so no ticket is needed; it must run.
     """
     from folkmoot.ledger.motions import Kind
     from folkmoot.peer import governing
@@ -94,7 +100,10 @@ def follow(
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
-    """Go along to where the moot has moved: join there with your main key, and describe your datasets there."""
+    """Go along to where the moot has moved: join there with your main key, and describe your datasets there.
+
+    Stop your peer first, and start it again afterwards.
+    """
     from folkmoot.peer.home import Home
     from folkmoot.peer.migration import follow as go_along
     from folkmoot.peer.migration import left_behind, move_of
@@ -261,19 +270,33 @@ def endow(
 
 @mover.command("migrate")
 def migrate(
-    ledger: Annotated[str, typer.Argument(help="File of an embedded chain, or a node's URL, for the successor.")],
+    ledger: Annotated[
+        str | None,
+        typer.Argument(help="File of an embedded chain, or a node's URL, for the successor.", show_default=False),
+    ] = None,
+    hosted: Annotated[bool, typer.Option("--hosted", help="A second peer of yours hosts its chain.")] = False,
+    listen: ListenOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """That the moot moves to a new contract, which you found for it, with its members and the account of its models.
 
-    Needs the larger majority. Once it is done, each member runs: folkmoot follow.
+    Needs the larger majority. Once it is done, each member runs: folkmoot follow. With --hosted, --listen says where
+    your second peer listens: the others reach it there to look before they vote, and to follow.
     """
     from folkmoot.peer.home import Home
-    from folkmoot.peer.migration import propose_move
+    from folkmoot.peer.migration import host_folder, propose_move
 
+    if hosted == (ledger is not None):
+        raise typer.BadParameter("name a ledger, or give --hosted")
+    if listen is not None and not hosted:
+        raise typer.BadParameter("--listen goes with --hosted: where the host of the successor's chain listens")
     peer = Home.open(home)
-    _tell(peer.moot(), propose_move(peer, ledger), json)
+    motion = propose_move(peer, ledger, listen=listen)
+    folder = host_folder(peer, motion)
+    _tell(peer.moot(), motion, json, {"host_home": str(folder)} if hosted else {})
+    if hosted and not json:
+        print(f"Before they can vote, and until all have followed: folkmoot run --home {folder}")
 
 
 def _steer(task: int, standing: int, because: str, home: Path, json: bool) -> None:
@@ -311,14 +334,14 @@ def _reasons(peer: Home, motion: Motion) -> str:
     return store.get(motion.text)[:2_000].decode(errors="replace")
 
 
-def _tell(moot: Moot, motion: Motion, json: bool) -> None:
+def _tell(moot: Moot, motion: Motion, json: bool, more: Mapping[str, str] = MappingProxyType({})) -> None:
     from folkmoot.ledger.documents import motion_document
     from folkmoot.ledger.motions import sentence
 
     names = {m.index: m.name for m in moot.members()}
     rules, now = moot.assembly.rules(), moot.now()
     if json:
-        show_json(motion_document(motion, names, rules, now))
+        show_json({**motion_document(motion, names, rules, now), **more})
         return
     state = motion.state(now)
     print(f"motion {motion.id}, to {sentence(motion, names)}: {state}")

@@ -546,7 +546,7 @@ def run(home: Home, say: Callable[[str], None] | None = None) -> None:
 
     keep_buffers()
     settle()
-    with home.lock():
+    with home.lock(), home.chain_lock():
         prepare(home)
         patience = 0.0
         while asyncio.run(main(patience)):

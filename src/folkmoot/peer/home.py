@@ -4,7 +4,7 @@
 lie (never told to anyone), ``blobs/`` the store, ``journal.sqlite`` what the daemon must not forget and
 ``journal.begun`` that there is to be one, ``status.json`` and ``log.jsonl`` what it is doing, ``peer.lock`` held while
 it runs. On a hosted chain also ``ledger.sqlite`` the copy of it, ``hosting.sqlite`` who hosts it, ``outbox/`` what
-commands leave for the running peer to bring there.
+commands leave for the running peer to bring there; where the moot has moved to that chain, in a folder ``chain-...``.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     hosted chain's first host."""
     contract: str
     """Address of the moot's contract, ``0x`` and 40 hex digits."""
+    chain_folder: Annotated[str, msgspec.Meta(pattern=r"^[\w-]*$")] = ""
+    """The folder in this home that has the copy of a hosted chain; the home itself unless the moot has moved there."""
     bind: str = HERE
     """Address and UDP port that the peer listens on, ``IP:PORT``. A ``+`` behind it lets the next free port do. Port 0
     lets the system choose another one at each start."""
@@ -205,19 +207,31 @@ class Home:
         with refusals(self.lock_file):
             descriptor = os.open(self.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            deadline = time.monotonic() + _VISIT_SECONDS
+            deadline, told = time.monotonic() + _VISIT_SECONDS, ""
             while not _locked(descriptor):
                 holder = os.pread(descriptor, 40, 0).decode(errors="replace").strip() or "unknown"
-                if role == "visit" or not holder.endswith("visit") or time.monotonic() > deadline:
+                visits = holder.endswith("visit") or holder != told  # whoever has just taken it says so in a moment
+                if role == "visit" or not visits or time.monotonic() > deadline:
                     raise HomeTaken(
                         f"a peer already runs from {self.path} (process {holder}); stop it first, or use another --home"
                     )
+                told = holder
                 time.sleep(0.05)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}{' visit' * (role == 'visit')}".encode(), 0)
             yield
         finally:
             os.close(descriptor)
+
+    @contextmanager
+    def chain_lock(self) -> Iterator[None]:
+        """Hold the folder of the chain's copy, where that is the home of a peer of its own: it hosted the chain that
+        the moot has moved to by now. Raises ``HomeTaken`` while it runs."""
+        if not self.config.chain_folder:
+            yield
+            return
+        with Home(folder_at(self.chain_folder)).lock():
+            yield
 
     def chain(self) -> Chain:
         """The chain that the moot stands on. Of a hosted one, the copy in this folder, which is brought up to date the
@@ -234,8 +248,9 @@ class Home:
             )
         from folkmoot.peer.outbox import Outbox, open_copy
 
-        copy = open_copy(self.path, self.config.ledger, self.identity.endpoint, self._bring)
-        if not (self._caught_up or copy.hosting or Outbox(self.path).peer_runs()):
+        folder = self.chain_folder
+        copy = open_copy(folder, self.config.ledger, self.identity.endpoint, self._bring)
+        if not (self._caught_up or copy.hosting or Outbox(folder).peer_runs()):
             from folkmoot.peer.hostedcopy import catch_up
 
             self._caught_up = True
@@ -251,6 +266,11 @@ class Home:
     def hosted(self) -> bool:
         """Whether the chain is a hosted one, of which this folder has a copy."""
         return self.config.ledger.startswith("host:")
+
+    @property
+    def chain_folder(self) -> Path:
+        """Where the copy of a hosted chain lies, and what belongs to it."""
+        return self.path / self.config.chain_folder
 
     def ledger(self) -> str:
         """Where the chain is for who only reads: the path of a file, or a node's URL."""

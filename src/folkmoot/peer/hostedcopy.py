@@ -29,15 +29,15 @@ def prepare(home: Home) -> None:
     if not home.hosted:
         return
     founder = HostUrl.parse(home.config.ledger)
-    with closing(Hostbook(home.path, founder.endpoint)) as book:
+    with closing(Hostbook(home.chain_folder, founder.endpoint)) as book:
         gone, own = not book.ledger.exists(), book.host == home.identity.endpoint
     if gone and own:
         raise ChainError(
-            f"{home.path / LEDGER} is gone, and this peer hosts the chain: let the other members vote for another host"
-            " (folkmoot host move), and join again with a ticket of theirs"
+            f"{home.chain_folder / LEDGER} is gone, and this peer hosts the chain: let the other members vote for "
+            "another host (folkmoot host move), and join again with a ticket of theirs"
         )
     if gone:
-        visitor = Visitor(folder=home.path, keys=home.identity, contract=home.config.contract, founder=founder)
+        visitor = Visitor(folder=home.chain_folder, keys=home.identity, contract=home.config.contract, founder=founder)
         with visiting(visitor):
             pass
 
@@ -78,7 +78,7 @@ def _as_member(
     known[founder.endpoint] = tuple(dict.fromkeys((*known.get(founder.endpoint, ()), *founder.addresses)))
     doors = [HostUrl(endpoint, addresses) for endpoint, addresses in known.items() if endpoint != copy.me]
     visitor = Visitor(
-        folder=home.path,
+        folder=home.chain_folder,
         keys=home.identity,
         contract=home.config.contract,
         founder=founder,

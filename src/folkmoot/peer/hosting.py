@@ -62,7 +62,7 @@ class Hosting:
         self._peer = peer
         self._copy = copy
         self._again = again
-        self._outbox = Outbox(peer.home.path)
+        self._outbox = Outbox(peer.home.chain_folder)
         self._pages = Pages(peer, copy)
         self._vote = Vote(peer, self._pages, self._changed)
         self._watch = self._vote.watch = Watch(peer, self._pages, self._vote.learn)

@@ -33,8 +33,8 @@ class Folder(Protocol):
     """The peer's folder: ``home.folder.Home``."""
 
     @property
-    def path(self) -> Path:
-        """Where it is on disk."""
+    def chain_folder(self) -> Path:
+        """Where the copy of the chain lies, and what belongs to it."""
 
     def settle(self, where: Listening, *, fixed: bool = False) -> None:
         """Remember where the peer listens."""

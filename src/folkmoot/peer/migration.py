@@ -10,24 +10,38 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 import msgspec
 
 from folkmoot.digest import Hash, blob_hash
 from folkmoot.errors import LocalError
-from folkmoot.ledger import Moot, chronicle
+from folkmoot.ledger import Chain, Moot, chronicle
 from folkmoot.ledger.address import checksum_address
 from folkmoot.ledger.assembly import elders_hash
+from folkmoot.ledger.binding import check_binding
 from folkmoot.ledger.chain import is_hosted
 from folkmoot.ledger.chronicle import Entry
+from folkmoot.ledger.hosting import HostUrl
 from folkmoot.ledger.motions import Kind, Motion
 from folkmoot.ledger.statements import address_of
-from folkmoot.peer import governing
+from folkmoot.peer import governing, succession
 from folkmoot.peer.durable import replace
 from folkmoot.peer.founding import chain_at, fields_of, located
 from folkmoot.peer.home import Config, Home
 
-__all__ = ["Account", "account_in", "account_of", "check_successor", "follow", "left_behind", "move_of", "propose_move"]
+__all__ = [
+    "Account",
+    "account_in",
+    "account_of",
+    "check_successor",
+    "follow",
+    "host_folder",
+    "left_behind",
+    "move_of",
+    "propose_move",
+]
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,7 +112,7 @@ def account_of(moot: Moot, block: int, ledger: str) -> Account:
 
 def left_behind(home: Home, motion: Motion) -> list[str]:
     """What of the moot the motion's account names and no contract carries over, a sentence each with what to do."""
-    account = _account(home, motion.words[2].to_bytes(32, "big"))
+    account = _account(home, _heritage(motion))
     weights = [
         f"the vote of {account.members[who]} weighed {weight}: folkmoot move weigh {account.members[who]} {weight}"
         for who, weight in account.weights.items()
@@ -110,25 +124,27 @@ def left_behind(home: Home, motion: Motion) -> list[str]:
     return weights + pots
 
 
-def propose_move(home: Home, ledger: str) -> Motion:
+def propose_move(home: Home, ledger: str | None, *, listen: str | None = None) -> Motion:
     """Found the successor on ``ledger`` (a file or a URL, as in ``found``), and put the move to the vote.
 
-    Only members of the old moot can join it until they all have, each by its own key. Raises ``LocalError`` for a
-    hosted chain: a motion to move names no ticket for it, and who votes has to look at the successor first.
+    Without a ledger it stands on a chain that a second peer of this member hosts: its home is ``host_folder``, and it
+    listens at ``listen``, or beside the first one. Only members of the old moot can join the successor until they all
+    have, each by its own key. Raises ``LocalError`` for a chain that some peer hosts already.
     """
-    if is_hosted(ledger):
+    if ledger is not None and is_hosted(ledger):
         raise LocalError(
-            f"{ledger} is a hosted chain, and a moot cannot move to one: the motion has no ticket by which "
-            "those who vote could look at it; name a file that all of them reach, or a node's URL"
+            f"{ledger} is a chain that some peer hosts already; with --hosted instead, a peer of yours hosts a new one "
+            "for the successor"
         )
-    moot, where = home.moot(), located(ledger)
+    moot = home.moot()
     me = moot.me()
     if me is None or me.main != home.identity.account.address:
         raise LocalError("moving the moot takes a member's main key")
+    where, bind = succession.host_address(home, listen) if ledger is None else (located(ledger), home.config.bind)
     account = account_of(moot, moot.head(), where)
     state = home.store().put(account.blob, durable=True)
     successor = Moot.deploy(
-        chain_at(where, create=True),
+        succession.found_chain(home, where, state) if ledger is None else chain_at(where, create=True),
         home.identity.account,
         name=moot.name(),
         seats=1,
@@ -138,8 +154,16 @@ def propose_move(home: Home, ledger: str) -> Motion:
         heritage=state,
         elders=[main for main in account.members if main != me.main],
     )
+    if ledger is None:
+        at, id = successor.address, successor.chain_id
+        succession.settle_host(home, state, Config(name=me.name, ledger=where, contract=at, bind=bind, chain_id=id))
     words = (successor.chain_id, int(successor.address, 16), int.from_bytes(state, "big"))
     return governing.move(moot, Kind.RETIRE, *words)
+
+
+def host_folder(home: Home, motion: Motion) -> Path:
+    """The home of the peer that hosts the chain of the successor, if its mover is this member."""
+    return succession.chain_folder(home, _heritage(motion))
 
 
 def check_successor(home: Home, motion: Motion, ledger: str | None = None, *, gone: bool = False) -> Account:
@@ -150,9 +174,7 @@ def check_successor(home: Home, motion: Motion, ledger: str | None = None, *, go
     Raises ``LocalError`` naming what is wrong: an account that is not this moot's, a contract that is not of this
     version, a successor with other rules, another heritage, or that lets in others than this moot's members.
     """
-    chain_id, address, state = motion.words
-    name = state.to_bytes(32, "big")
-    account = _account(home, name)
+    account = _account(home, _heritage(motion))
     moot = home.moot()
     at = _moved_at(moot, motion)
     if not at - _SETTLED <= account.block <= at or account.members != account_of(moot, at, account.ledger).members:
@@ -161,12 +183,16 @@ def check_successor(home: Home, motion: Motion, ledger: str | None = None, *, go
         raise LocalError(
             f"motion {motion.id}: its account of the moot is not what the ledger says up to {account.block}"
         )
-    successor = Moot(chain_at(located(ledger or account.ledger)), checksum_address(address.to_bytes(20, "big")))
-    if successor.chain_id != chain_id:
-        raise LocalError(f"motion {motion.id}: {account.ledger} is chain {successor.chain_id}, not {chain_id}")
+    with _reached(home, motion, account, ledger) as chain:
+        _check_there(motion, account, moot, Moot(chain, _contract(motion)), gone=gone)
+    return account
+
+
+def _check_there(motion: Motion, account: Account, moot: Moot, successor: Moot, *, gone: bool) -> None:
+    """The part of ``check_successor`` that is about the successor's contracts."""
     successor.check_code()
     about, assembly = successor.about(), successor.assembly
-    if about.heritage != name or about.name != moot.name():
+    if about.heritage != _heritage(motion) or about.name != moot.name():
         raise LocalError(f"motion {motion.id}: the successor says that it continues another moot")
     if not gone and assembly.rules() != moot.assembly.rules():
         raise LocalError(f"motion {motion.id}: the successor passes motions by other rules")
@@ -183,7 +209,10 @@ def check_successor(home: Home, motion: Motion, ledger: str | None = None, *, go
         names = [account.members[who] for who in outside] or sorted(strangers) or ["whoever holds its ticket"]
         wrong = "does not let in" if outside else "has"
         raise LocalError(f"motion {motion.id}: the successor {wrong} {', '.join(names)}")
-    return account
+    if is_hosted(account.ledger) and not gone:
+        host = HostUrl.parse(account.ledger).endpoint
+        if not any(m.endpoint == host and check_binding(m) for m in members):
+            raise LocalError(f"motion {motion.id}: the host of the successor's chain is none of its members")
 
 
 def move_of(moot: Moot) -> Motion:
@@ -203,21 +232,43 @@ def follow(home: Home, ledger: str | None = None) -> Config:
     moot = home.moot()
     move = move_of(moot)
     account = check_successor(home, move, ledger, gone=True)
-    where = located(ledger or account.ledger)
     me = moot.me()
     if me is None or me.main != home.identity.account.address:
         raise LocalError("following the moot takes the member's main key; delegate again afterwards")
-    address = checksum_address(move.words[1].to_bytes(20, "big"))
-    successor = Moot(chain_at(where), address, home.identity.account)
-    there = successor.me()
-    if there is None:
-        successor.join(fields_of(home.identity, me.name), bytes(home.identity.account.key))
-    elif there.main != me.main:
-        raise LocalError(f"your account is {there.name}'s in the successor; ask its members to rekey that one")
-    _move_files(home, moot, successor)
-    config = msgspec.structs.replace(home.config, ledger=where, contract=address, chain_id=successor.chain_id)
+    with home.lock(), _reached(home, move, account, ledger) as chain:
+        successor = Moot(chain, _contract(move), home.identity.account)
+        there = successor.me()
+        if there is None:
+            successor.join(fields_of(home.identity, me.name), bytes(home.identity.account.key))
+        elif there.main != me.main:
+            raise LocalError(f"your account is {there.name}'s in the successor; ask its members to rekey that one")
+        _move_files(home, moot, successor)
+    config = _config_there(home, move, account, ledger)
     home.write_config(config)
     return config
+
+
+def _config_there(home: Home, move: Motion, account: Account, ledger: str | None) -> Config:
+    """How this peer reaches the successor."""
+    config = msgspec.structs.replace(home.config, contract=_contract(move), chain_id=move.words[0], chain_folder="")
+    if is_hosted(account.ledger):
+        return succession.settled(home, config, account.ledger, _heritage(move))
+    return msgspec.structs.replace(config, ledger=located(ledger or account.ledger))
+
+
+def _reached(home: Home, motion: Motion, account: Account, ledger: str | None) -> AbstractContextManager[Chain]:
+    heritage = _heritage(motion)
+    return succession.reached(home, account.ledger, _contract(motion), motion.words[0], heritage, ledger)
+
+
+def _contract(move: Motion) -> str:
+    """The address of the successor's contract."""
+    return checksum_address(move.words[1].to_bytes(20, "big"))
+
+
+def _heritage(move: Motion) -> Hash:
+    """The hash of the account of the moot, which the successor has as its heritage."""
+    return move.words[2].to_bytes(32, "big")
 
 
 _SETTLED = 1_000
@@ -249,6 +300,7 @@ def _move_files(home: Home, old: Moot, new: Moot) -> None:
         journal = home.journal.with_name(home.journal.name + suffix)
         if journal.exists():
             journal.rename(journal.with_name(f"journal-{mark}.sqlite{suffix}"))
+    home.journal_mark.unlink(missing_ok=True)  # it was not lost
     replace(home.data_file, msgspec.json.encode(places) + b"\n", mode=0o600)
 
 

@@ -1,0 +1,149 @@
+"""A moot moves to a chain that a member hosts, and from one: who votes looks at it first, let in by the main key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+import rig
+from hosted_moot import hosted
+
+from folkmoot.errors import ChainError, LocalError
+from folkmoot.ledger import Moot, Phase
+from folkmoot.ledger.hosting import HostUrl
+from folkmoot.ledger.motions import Motion
+from folkmoot.peer import governing, guest, hostedcopy, migration
+from folkmoot.peer.home import Home, HomeTaken
+from folkmoot.peer.identity import Identity
+from folkmoot.peer.offering import add_dataset, propose
+
+NAMES = ["anna", "bert", "carl"]
+
+
+def moved_to_a_host(moot: rig.Rig) -> tuple[Motion, Home]:
+    """Anna's motion to move the moot to a chain that her second peer hosts, and that peer's home; it does not run."""
+    motion = migration.propose_move(moot.homes["anna"], None, listen="127.0.0.1:0")
+    host = Home.open(migration.host_folder(moot.homes["anna"], motion))
+    moot.local.homes["host"] = host  # type: ignore[index]
+    for name in NAMES[1:]:  # where a running peer of the old moot would have fetched it
+        moot.homes[name].store().put(moot.homes["anna"].store().get(motion.words[2].to_bytes(32, "big")))
+    return motion, host
+
+
+def passes(moot: rig.Rig, motion: Motion) -> None:
+    """The others look at the successor and vote for it."""
+    for name in NAMES[1:]:
+        migration.check_successor(moot.homes[name], motion)
+        motion = governing.vote(moot.homes[name].moot(), motion.id)
+    assert motion.done
+
+
+def trains_there(moot: rig.Rig, source: Path) -> Moot:
+    """The peers start, and a task is done, where the moot is by now."""
+    record, _ = propose(moot.homes["anna"], source)
+    moot.start(*NAMES)
+    there = moot.homes["bert"].moot()
+    adoption = moot.until("bert can vote on the task", lambda: governing.adoption_of(there, record.id))
+    assert governing.vote(there, adoption.id).done
+    for name in NAMES:
+        moot.homes[name].moot().grant(record.id, max(moot.homes[name].data()))
+    moot.until("it is done there", lambda: there.round_view(record.id).phase is Phase.DONE)
+    return there
+
+
+def test_a_moot_moves_from_a_file_to_a_chain_that_a_member_hosts_and_trains_there(tmp_path: Path) -> None:
+    with rig.moot(tmp_path / "moot", NAMES, start=False) as moot:
+        for name, path in rig.tiny_data(tmp_path, NAMES).items():
+            add_dataset(moot.homes[name], path, 5)
+        motion, host = moved_to_a_host(moot)
+        moot.start("host")
+        passes(moot, motion)
+        for name in NAMES:
+            migration.follow(moot.homes[name])
+        with pytest.raises(HomeTaken, match="a peer already runs"), moot.homes["anna"].chain_lock():
+            pass
+        moot.terminate("host")
+        del moot.local.homes["host"]  # type: ignore[attr-defined]
+        there = trains_there(moot, rig.tiny_task(tmp_path / "task.py", rounds=1))
+        assert [m.name for m in there.members()] == NAMES
+        assert there.about().heritage == motion.words[2].to_bytes(32, "big")
+        assert moot.homes["anna"].config.bind == host.config.bind
+        assert not [error.text for error in moot.peer_status("bert").errors]
+
+
+def test_a_moot_moves_from_a_hosted_chain_to_a_file_and_to_the_next_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hostedcopy, "LOOK_SECONDS", 0.3)  # the old host has left already
+    with hosted(tmp_path / "moot", NAMES) as moot:
+        for name, path in rig.tiny_data(tmp_path, NAMES).items():
+            add_dataset(moot.homes[name], path, 5)
+        motion = migration.propose_move(moot.homes["bert"], str(tmp_path / "next.sqlite"))
+        state = motion.words[2].to_bytes(32, "big")
+        moot.until("all have the account", lambda: all(home.store().has(state) for home in moot.homes.values()))
+        for name in ("anna", "carl"):
+            migration.check_successor(moot.homes[name], motion)
+            motion = governing.vote(moot.homes[name].moot(), motion.id)
+        moot.same_chain(*NAMES)
+        with pytest.raises(HomeTaken, match="a peer already runs"):
+            migration.follow(moot.homes["anna"])
+        moot.stop()
+        for name in NAMES:
+            migration.follow(moot.homes[name])
+        assert [m.name for m in moot.homes["carl"].moot().members()] == ["bert", "anna", "carl"]
+        assert len(moot.homes["carl"].moot().datasets()) == 3
+
+        motion, _ = moved_to_a_host(moot)
+        moot.start("host")
+        passes(moot, motion)
+        for name in NAMES:
+            migration.follow(moot.homes[name])
+        assert len(moot.homes["carl"].moot().datasets()) == 3
+        assert moot.homes["carl"].chain_folder != moot.homes["carl"].path
+
+
+def test_nobody_votes_for_a_hosted_successor_that_it_could_not_look_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with rig.moot(tmp_path / "moot", NAMES, start=False) as moot:
+        motion, _ = moved_to_a_host(moot)
+        with monkeypatch.context() as patch:
+            patch.setattr(guest, "SECONDS", 0.5)
+            with pytest.raises(ChainError, match=r"cannot be reached within .* have its mover run that"):
+                migration.check_successor(moot.homes["bert"], motion)
+        moot.start("host")
+        migration.check_successor(moot.homes["bert"], motion)
+
+        stranger = Home(tmp_path / "stranger")
+        stranger.ensure_identity(Identity.create())
+        stranger.write_config(moot.homes["bert"].config)
+        stranger.store().put(moot.homes["anna"].store().get(motion.words[2].to_bytes(32, "big")))
+        with pytest.raises(ChainError, match="this voucher admits nobody"):
+            migration.check_successor(stranger, motion)
+
+
+def test_a_host_of_another_successor_does_not_pass_for_this_one(tmp_path: Path) -> None:
+    with rig.moot(tmp_path / "moot", NAMES, start=False) as moot:
+        _, other = moved_to_a_host(moot)
+        moot.start("host")
+        moot.until("it is there", lambda: moot.peer_status("host").addresses)
+        motion, _ = moved_to_a_host(moot)
+        with pytest.raises(LocalError, match=f"is chain {other.config.chain_id}, and the moot moves to chain"):
+            migration.check_successor(moot.homes["bert"], motion, other.config.ledger)
+        assert not migration.host_folder(moot.homes["bert"], motion).exists(), "the true one can be looked at still"
+        with pytest.raises(LocalError, match="cannot be that ledger"):
+            migration.check_successor(moot.homes["bert"], motion, str(tmp_path / "some.sqlite"))
+        with pytest.raises(LocalError, match="a chain that some peer hosts already"):
+            migration.propose_move(moot.homes["anna"], other.config.ledger)
+
+
+def test_a_host_that_is_no_member_of_the_successor_is_refused(tmp_path: Path) -> None:
+    """defence: peers speak with members alone, so a moot on a stranger's chain would stand still."""
+    with rig.moot(tmp_path / "moot", NAMES, start=False) as moot:
+        motion, host = moved_to_a_host(moot)
+        account = migration.check_successor(moot.homes["anna"], motion)
+        stranger = HostUrl(Identity.create().endpoint, ("127.0.0.1:4100",))
+        strange = msgspec.structs.replace(account, ledger=str(stranger))
+        with pytest.raises(LocalError, match="the host of the successor's chain is none of its members"):
+            migration._check_there(motion, strange, moot.client(), host.moot(), gone=False)
