@@ -182,7 +182,7 @@ def test_a_true_report_holds_and_stays_true_as_the_ledger_grows(
     without = folkmoot(*words)
     assert "without --blobs they are not compared" in without.out
     assert without.code == 0
-    for text in ("?", "{}", '{"format": "folkmoot-audit-2"}'):
+    for text in ("?", "{}", '{"format": "folkmoot-audit-3"}'):
         (tmp_path / "none.json").write_text(text)
         assert "is no audit report" in folkmoot("audit", "--check", tmp_path / "none.json").err
 

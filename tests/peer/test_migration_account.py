@@ -13,7 +13,7 @@ from folkmoot.ledger.records import Standing
 from folkmoot.ledger.statements import address_of
 from folkmoot.peer import governing
 from folkmoot.peer.forebear import check_former, former_account, not_covered, taken_over
-from folkmoot.peer.migration import account_of
+from folkmoot.peer.heritage import account_of
 from folkmoot.peer.sources import Sources
 from folkmoot.store import Store
 

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from folkmoot.cli.history import BlobsOption, ContractOption, LedgerOption, sources_of
+from folkmoot.cli.history import BlobsOption, ContractOption, FormerOption, LedgerOption, sources_of
 from folkmoot.cli.rehearsing import NoSandboxOption
 from folkmoot.cli.show import DEFAULT_HOME, HomeOption
 
 if TYPE_CHECKING:
     from folkmoot.peer.audit import Report
+    from folkmoot.peer.sources import Sources
+    from folkmoot.peer.verify import VerifyReport
 
 __all__ = ["audit"]
 
@@ -30,6 +32,7 @@ def audit(
     ledger: LedgerOption = None,
     blobs: BlobsOption = None,
     contract: ContractOption = None,
+    former: FormerOption = None,
     no_sandbox: NoSandboxOption = False,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:
@@ -37,12 +40,13 @@ def audit(
 
     Each line names the ledger entry that proves it. Rounds are replayed from the blobs, which runs every task's public
     code in the sandbox, as folkmoot verify does; with --ledger and without --blobs nothing is replayed, and no effects
-    are told. docs/compliance.md says which duties it answers.
+    are told. Where the moot continues another one, --former puts the report on that one in; without it, the report says
+    that it does not cover it. docs/compliance.md says which duties it answers.
     """
     if check is not None:
-        _check(check, ledger, blobs, contract, home, sandbox=not no_sandbox)
+        _check(check, ledger, blobs, contract, home, former, sandbox=not no_sandbox)
         return
-    report = _report(task, ledger, blobs, contract, home, sandbox=not no_sandbox)
+    report = _report(task, ledger, blobs, contract, home, former, sandbox=not no_sandbox)
     if html is None and json is None:
         _summary(report)
     if json is not None:
@@ -61,15 +65,19 @@ def _report(
     blobs: list[Path] | None,
     contract: str | None,
     home: Path,
+    former: str | None,
     *,
     sandbox: bool,
 ) -> Report:
     from folkmoot.peer.audit import audit as make
     from folkmoot.peer.verify import replay
 
-    with sources_of(home, ledger, contract, blobs, sandbox=sandbox) as sources:
+    with sources_of(home, ledger, contract, blobs, sandbox=sandbox, former=former) as sources:
         replayed = replay(sources) if sources.stores else None
-        return make(sources, task, replayed=replayed, own=_own(ledger, home))
+        before = None
+        if sources.former is not None:
+            before = make(sources.former, replayed=replay(sources.former) if sources.stores else None)
+        return make(sources, task, replayed=replayed, own=_own(ledger, home), former=before)
 
 
 def _own(ledger: str | None, home: Path) -> dict[str, Any] | None:
@@ -81,22 +89,54 @@ def _own(ledger: str | None, home: Path) -> dict[str, Any] | None:
 
 
 def _check(
-    file: Path, ledger: str | None, blobs: list[Path] | None, contract: str | None, home: Path, *, sandbox: bool
+    file: Path,
+    ledger: str | None,
+    blobs: list[Path] | None,
+    contract: str | None,
+    home: Path,
+    former: str | None,
+    *,
+    sandbox: bool,
 ) -> None:
+    from folkmoot.errors import LocalError
     from folkmoot.peer.audit import check as compare
-    from folkmoot.peer.audit import read_report
+    from folkmoot.peer.audit import former_report, read_report
     from folkmoot.peer.verify import replay
 
     report = read_report(file)
-    with sources_of(home, ledger, contract, blobs, report["as_of"]["block"], sandbox=sandbox) as sources:
-        replayed = replay(sources) if sources.stores and report.get("replay") is not None else None
-        notes = compare(report, sources, replayed=replayed)
+    before, upto = former_report(report), report["as_of"]["block"]
+    if before is None and former is not None:
+        raise LocalError(f"{file} has no report on the moot before, which --former would be compared with")
+    former_upto = None if before is None else before["as_of"]["block"]
+
+    def again(told: Report, of: Sources) -> VerifyReport | None:
+        return replay(of) if of.stores and told.get("replay") is not None else None
+
+    with sources_of(
+        home, ledger, contract, blobs, upto, sandbox=sandbox, former=former, former_upto=former_upto
+    ) as sources:
+        earlier = None if before is None or sources.former is None else again(before, sources.former)
+        notes = compare(report, sources, replayed=again(report, sources), former_replayed=earlier)
     for note in notes:
         print(note)
     print(f"holds: every line of {file} is as the ledger has it, up to block {report['as_of']['block']}")
 
 
 def _summary(report: Report) -> None:
+    _tell(report)
+    continues = report["continues"]
+    if continues is not None:
+        for said in continues["taken_over"] or ():
+            print(said)
+        if continues["report"] is None:
+            print(f"not covered: {continues['not_covered']}; see --former")
+        else:
+            print("\nThe moot before:")
+            _tell(continues["report"])
+    print("Next: folkmoot audit --html FILE --json FILE")
+
+
+def _tell(report: Report) -> None:
     from folkmoot.peer.overview import overview
 
     print(f"{report['moot']['name']}, as of block {report['as_of']['block']}, digest {report['digest']}")
@@ -113,7 +153,6 @@ def _summary(report: Report) -> None:
             print(f"  refused: {refusal['what']} ({refusal['why']})")
     replay = report["replay"]
     print("nothing was replayed" if replay is None else f"{replay['rounds']} rounds were replayed, every hash holds")
-    print("Next: folkmoot audit --html FILE --json FILE")
 
 
 def _write(path: Path, content: bytes) -> None:

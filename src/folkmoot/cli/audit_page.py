@@ -45,6 +45,7 @@ def page(report: Mapping[str, Any]) -> str:
     title = f"Audit of the moot “{moot['name']}”, {scope}"
     sections = {
         "summary": ("Summary", _summary(report)),
+        "continues": ("The moot before", _continues(report)),
         "tasks": ("Tasks and their rounds", _tasks(report)),
         "members": ("Members", _members(report)),
         "refusals": ("Refusals: what did not come about, or ended, and why", _refusals(report)),
@@ -57,6 +58,8 @@ def page(report: Mapping[str, Any]) -> str:
         "home": ("From this peer's own folder", _home(report)),
         "duties": ("Duties, and where their answers stand", _duties(report)),
     }
+    if report["continues"] is None:
+        del sections["continues"]
     facts = {
         "As of": f"block {as_of['block']}, {_moment(as_of['time'])}",
         "Chain and contract": _Raw(f"{escape(str(moot['chain_id']))}, {_hash(moot['contract'])}"),
@@ -149,6 +152,19 @@ def _summary(report: Mapping[str, Any]) -> list[str]:
     if others and report["task"] is None:
         told.append(f"<p>Refused or ended besides: {_cell(_reasons(others))}.</p>\n")
     return told or ["<p>No task was proposed.</p>\n"]
+
+
+def _continues(report: Mapping[str, Any]) -> list[str]:
+    """The moot that this one continues: what was taken over, and how its own report sums up, or what is not covered."""
+    before = report["continues"]
+    if before is None:
+        return []
+    told = [f"<p>{_cell(said)}.</p>\n" for said in before["taken_over"] or ()]
+    if before["report"] is None:
+        return [*told, f"<p>Not covered: {_cell(before['not_covered'])}.</p>\n"]
+    moot = before["report"]["moot"]
+    where = f"Chain {moot['chain_id']}, contract {moot['contract']}; the whole report on it is in the JSON"
+    return [*told, f"<p>{_cell(where)}.</p>\n", *_summary(before["report"])]
 
 
 def _told(report: Mapping[str, Any], task: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BlobsOption",
     "ContractOption",
+    "FormerOption",
     "LedgerOption",
     "export",
     "log",
@@ -44,6 +45,10 @@ BlobsOption = Annotated[
 ContractOption = Annotated[
     str | None, typer.Option("--contract", help="Address of the moot; needed when the chain holds several.")
 ]
+FormerOption = Annotated[
+    str | None,
+    typer.Option("--former", help="Ledger of the moot that this one continues: it is read, too.", metavar="LEDGER"),
+]
 
 
 @contextmanager
@@ -55,8 +60,12 @@ def sources_of(
     upto: int | None = None,
     *,
     sandbox: bool = True,
+    former: str | None = None,
+    former_upto: int | None = None,
 ) -> Iterator[Sources]:
-    """Ledger and blobs as named, and where they are not, those of the peer in ``home``."""
+    """Ledger and blobs as named, and where they are not, those of the peer in ``home``. ``former`` is the ledger of the
+    moot that this one continues, looked at up to the block ``former_upto``."""
+    from folkmoot.peer.forebear import beginning_in
     from folkmoot.peer.home import Home
     from folkmoot.peer.sources import opened
 
@@ -65,9 +74,11 @@ def sources_of(
         ledger, contract = own.ledger(), contract or own.config.contract
         blobs = blobs or [path for path in (own.blobs,) if path.is_dir()]  # a peer that never ran has none
     assert ledger is not None
-    with opened(
-        ledger if "://" in ledger else Path(ledger), contract, blobs or (), upto, home=own, sandbox=sandbox
-    ) as sources:
+    where = ledger if "://" in ledger else Path(ledger)
+    with (
+        opened(where, contract, blobs or (), upto, home=own, sandbox=sandbox) as sources,
+        beginning_in(sources, former, former_upto),
+    ):
         yield sources
 
 
@@ -140,29 +151,32 @@ def show(
     ledger: LedgerOption = None,
     blobs: BlobsOption = None,
     contract: ContractOption = None,
+    former: FormerOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Show how a model came to be: its code, who had a part in it with which data, and the round that made it.
 
-    With --all, every round before that one too; --json has them all.
+    With --all, every round before that one too; --json has them all. Where the moot continues another one and the model
+    begins with one of that moot's, --former goes on there; without it, the last line says what is not covered.
     """
     from folkmoot.peer.lineage import lineage
 
-    with sources_of(home, ledger, contract, blobs) as sources:
+    with sources_of(home, ledger, contract, blobs, former=former) as sources:
         found = lineage(sources, task, round_)
-        names = sources.register.names
-        before = [] if json else _before(sources, None)
+        names = [sources.register.names]
+        while sources.former is not None:
+            sources = sources.former
+            names.append(sources.register.names)
     if json:
         show_json(_document(found, names))
         return
-    _show_lineage(found, names, all_)
-    for note in before:
-        print(note)
+    _show_lineages(found, names, all_)
 
 
-def _document(found: Lineage, names: Mapping[int, str]) -> dict[str, Any]:
-    """A lineage as JSON, in the words of the other documents."""
+def _document(found: Lineage, moots: Sequence[Mapping[int, str]]) -> dict[str, Any]:
+    """A lineage as JSON, in the words of the other documents; ``moots`` has the names of its members, and of those of
+    each moot before it."""
     import msgspec
 
     from folkmoot.ledger.documents import terms_document
@@ -183,8 +197,22 @@ def _document(found: Lineage, names: Mapping[int, str]) -> dict[str, Any]:
         signed = [names[member] for member in told.pop("signers")]
         return {**told, **counted, "signed_by": signed, "survivors": [share(one) for one in told["survivors"]]}
 
+    names, *earlier = moots
     told = msgspec.to_builtins(found)
-    return {**told, "course": [stretch(s) for s in told["course"]], "steps": [step(s) for s in told["steps"]]}
+    former = None if found.former is None else _document(found.former, earlier)
+    course, steps = [stretch(s) for s in told["course"]], [step(s) for s in told["steps"]]
+    return {**told, "course": course, "steps": steps, "former": former}
+
+
+def _show_lineages(found: Lineage, moots: Sequence[Mapping[int, str]], every: bool) -> None:
+    """A lineage for people, then what went before the moot's move, and what of that is not covered."""
+    names, *earlier = moots
+    _show_lineage(found, names, every)
+    if found.continues is not None and found.continues.not_covered:
+        print(f"\nnot covered: {found.continues.not_covered}; see --former")
+    elif found.former is not None:
+        print(f"\nThe model that it begins with was made before the moot moved here from {found.former.contract}:")
+        _show_lineages(found.former, earlier, every)
 
 
 def _show_lineage(found: Lineage, names: Mapping[int, str], every: bool) -> None:
@@ -236,9 +264,7 @@ def verify(
     compare: Annotated[
         str | None, typer.Option(help="URL of another node, whose history has to be the same.", metavar="URL")
     ] = None,
-    former: Annotated[
-        str | None, typer.Option(help="Ledger of the moot that this one continues: replayed, too.", metavar="LEDGER")
-    ] = None,
+    former: FormerOption = None,
     no_sandbox: NoSandboxOption = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
@@ -246,19 +272,21 @@ def verify(
     """Replay the whole history from ledger and blobs, trusting nobody; exit 1 at the first thing that does not hold.
 
     Runs every task's public code (its updates) again, in the sandbox. With --export, checks an exported model: with
-    --ledger its rounds and grants too, with --blobs its metrics as well.
+    --ledger its rounds and grants too, with --blobs its metrics as well. With --former, the moot that this one
+    continues is replayed too, or an export's rounds before the move are checked.
     """
     if export is not None:
-        _verify_export(export, ledger, blobs, contract, json, sandbox=not no_sandbox)
+        _verify_export(export, ledger, blobs, contract, former, json, sandbox=not no_sandbox)
         return
     from folkmoot.peer.home import Home
     from folkmoot.peer.sources import compare as hold_against
     from folkmoot.peer.verify import replay
 
-    with sources_of(home, ledger, contract, blobs or [Home.open(home).blobs], sandbox=not no_sandbox) as sources:
+    stores = blobs or [Home.open(home).blobs]
+    with sources_of(home, ledger, contract, stores, sandbox=not no_sandbox, former=former) as sources:
         report = replay(sources)
         same = None if compare is None else hold_against(sources, compare)
-        report.notes += _before(sources, former)
+        report.notes += _before(sources)
     if json:
         show_json(_verified(report))
         return
@@ -271,26 +299,19 @@ def verify(
     print(f"verified: {report.rounds} rounds replayed, every hash holds")
 
 
-def _before(sources: Sources, former: str | None) -> list[str]:
-    """What is known of the moot that this one continues, if it does; with its ledger, ``former``, that is replayed."""
+def _before(sources: Sources) -> list[str]:
+    """What is known of the moot that this one continues, if it does; where its ledger is given, that is replayed."""
     from folkmoot.errors import LocalError
     from folkmoot.peer import forebear
-    from folkmoot.peer.sources import opened
     from folkmoot.peer.verify import replay
 
-    if former is None:
-        try:
-            account, found = forebear.former_account(sources), forebear.taken_over(sources)
-        except LocalError as missing:
-            return [f"not covered: {missing}"]
+    try:
+        account, found = forebear.former_account(sources), forebear.taken_over(sources)
+    except LocalError as missing:
+        return [f"not covered: {missing}"]
+    if sources.former is None:
         return [] if account is None else [*found, forebear.not_covered(account)]
-    account = forebear.former_account(sources)
-    contract = None if account is None else account.contract
-    blobs = [store.root for store in sources.stores]
-    where = former if "://" in former else Path(former)
-    with opened(where, contract, blobs, home=sources.home, sandbox=sources.sandbox) as before:
-        found = list(forebear.check_former(sources, before))
-        report = replay(before)
+    report = replay(sources.former)
     return [*found, f"{report.rounds} rounds of the moot before this one replayed, which moved here"]
 
 
@@ -319,7 +340,14 @@ def _verified(report: VerifyReport) -> dict[str, Any]:
 
 
 def _verify_export(
-    folder: Path, ledger: str | None, blobs: list[Path] | None, contract: str | None, json: bool, *, sandbox: bool
+    folder: Path,
+    ledger: str | None,
+    blobs: list[Path] | None,
+    contract: str | None,
+    former: str | None,
+    json: bool,
+    *,
+    sandbox: bool,
 ) -> None:
     from folkmoot.peer.inspection import inspect
     from folkmoot.peer.verify import replay
@@ -327,7 +355,7 @@ def _verify_export(
     if ledger is None:
         report = inspect(folder)
     else:
-        with sources_of(DEFAULT_HOME, ledger, contract, blobs, sandbox=sandbox) as sources:
+        with sources_of(DEFAULT_HOME, ledger, contract, blobs, sandbox=sandbox, former=former) as sources:
             report = inspect(folder, sources, replay(sources) if blobs else None)
     found = report.lineage
     if json:
@@ -352,12 +380,15 @@ def export(
     licence: Annotated[
         str, typer.Option("--license", help="What the model card says of it, as the Hugging Face hub names licences.")
     ] = "unknown",
+    former: FormerOption = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """Write the model of a final round: as a safetensors file, or with its card and its signed lineage as a folder.
 
-    The file is as the model's framework loads it, strictly: the task's code writes it, in the sandbox.
+    The file is as the model's framework loads it, strictly: the task's code writes it, in the sandbox. Where the moot
+    continues another one, the lineage of a folder goes on there with --former; without it, card and lineage say what
+    is not covered.
     """
     from folkmoot.peer.export import export as write
     from folkmoot.peer.export import export_folder
@@ -367,7 +398,7 @@ def export(
         final = write(Home.open(home), task, out, round_)
         round, model = final.round, final.model.hex()
     else:
-        found = export_folder(Home.open(home), task, out, round_, licence)
+        found = export_folder(Home.open(home), task, out, round_, licence, former)
         round, model = found.round, found.model
     if json:
         show_json({"path": str(out), "task": task, "round": round, "model": model})

@@ -21,13 +21,14 @@ from folkmoot.ledger.documents import Names, entry_document, names_of, terms_doc
 from folkmoot.ledger.motions import Kind, sentence
 from folkmoot.ledger.records import Standing, iso, number_of
 from folkmoot.peer.duties import DUTIES
+from folkmoot.peer.forebear import former_account, taken_over
 from folkmoot.peer.refusals import refusals
 from folkmoot.peer.sources import Sources
 from folkmoot.peer.verify import VerifyReport
 
-__all__ = ["FORMAT", "Report", "audit", "canonical", "check", "read_report"]
+__all__ = ["FORMAT", "Report", "audit", "canonical", "check", "former_report", "read_report"]
 
-FORMAT = "folkmoot-audit-2"
+FORMAT = "folkmoot-audit-3"
 LIMIT = 1 << 28
 Report = dict[str, Any]
 _OF_REPLAY = ("replay", "effects")
@@ -40,9 +41,10 @@ def audit(
     *,
     replayed: VerifyReport | None = None,
     own: Mapping[str, Any] | None = None,
+    former: Report | None = None,
 ) -> Report:
     """The report on all of a moot, or on one ``task``. ``replayed`` is what came of a replay, ``own`` what a peer's own
-    folder adds (``ownbook.own_record``).
+    folder adds (``ownbook.own_record``), ``former`` the report on the moot that this one continues.
 
     Raises ``IntegrityError`` where the ledger's entries do not follow from each other, or a node tells of a grant that
     its member did not sign.
@@ -66,6 +68,7 @@ def audit(
             "founded": sources.history[0].reference,
         },
         "as_of": {"block": last, "time": iso(now)},
+        "continues": _continues(sources, former),
         "task": task,
         "members": list(_members(sources.history)),
         "datasets": list(_datasets(sources, task)),
@@ -93,12 +96,8 @@ def read_report(path: Path) -> Report:
     try:
         if path.stat().st_size > LIMIT:
             raise ValueError(f"more than {LIMIT} bytes")
-        report = msgspec.json.decode(path.read_bytes())
-        if not isinstance(report, dict) or report.get("format") != FORMAT:
-            raise ValueError(f"its format is not {FORMAT}")
-        block = report["as_of"]["block"]
-        if not isinstance(block, int) or not (report["task"] is None or isinstance(report["task"], int)):
-            raise ValueError("it does not say what it is about")
+        report: Report = msgspec.json.decode(path.read_bytes())
+        _check_format(report)
     except OSError as error:
         raise LocalError(f"cannot read {path}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as error:
@@ -106,13 +105,39 @@ def read_report(path: Path) -> Report:
     return report
 
 
-def check(report: Report, sources: Sources, *, replayed: VerifyReport | None = None) -> list[str]:
+def _check_format(report: Any) -> None:
+    """Raise ``ValueError`` or ``KeyError`` where this is no report, or the one on the moot before in it is none."""
+    if not isinstance(report, dict) or report.get("format") != FORMAT:
+        raise ValueError(f"its format is not {FORMAT}")
+    block = report["as_of"]["block"]
+    if not isinstance(block, int) or not (report["task"] is None or isinstance(report["task"], int)):
+        raise ValueError("it does not say what it is about")
+    if (former := former_report(report)) is not None:
+        _check_format(former)
+
+
+def check(
+    report: Report,
+    sources: Sources,
+    *,
+    replayed: VerifyReport | None = None,
+    former_replayed: VerifyReport | None = None,
+) -> list[str]:
     """Make a report again, from the ledger up to the block that it names, and compare; what could not be compared.
 
-    Raises ``IntegrityError`` naming the first difference.
+    The report on the moot before, where there is one in it, is compared where ``sources`` has that moot's too. Raises
+    ``IntegrityError`` naming the first difference.
     """
-    found = msgspec.json.decode(canonical(audit(sources, report["task"], replayed=replayed)))
     notes, skipped = [], {"digest", "home"}
+    former = former_report(report)
+    if former is not None and sources.former is not None:
+        notes += [f"the moot before: {note}" for note in check(former, sources.former, replayed=former_replayed)]
+    elif former is not None:
+        notes.append("the report on the moot before: not compared without its ledger (--former); the digest covers it")
+    found = msgspec.json.decode(canonical(audit(sources, report["task"], replayed=replayed, former=former)))
+    if found["continues"] is not None and found["continues"]["contract"] is None and report.get("continues"):
+        notes.append("the account of the moot before is in no store here: only its hash is compared")
+        found["continues"] = {**report["continues"], "account": found["continues"]["account"]}
     if report.get("replay") is None or replayed is None:
         skipped |= {*_OF_REPLAY}
     if report.get("replay") is not None and replayed is None:
@@ -125,6 +150,13 @@ def check(report: Report, sources: Sources, *, replayed: VerifyReport | None = N
     if report.get("digest") != _digest({key: value for key, value in report.items() if key != "digest"}):
         raise IntegrityError("the report was altered: its digest is not that of its content")
     return notes
+
+
+def former_report(report: Report) -> Report | None:
+    """The report on the moot before that is in a report."""
+    continues = report.get("continues")
+    found: Report | None = continues.get("report") if isinstance(continues, dict) else None
+    return found
 
 
 def _digest(report: Report) -> str:
@@ -148,6 +180,22 @@ _NONE = object()
 
 def _told(value: object) -> str:
     return "missing" if value is _NONE else msgspec.json.encode(value).decode()[:120]
+
+
+def _continues(sources: Sources, former: Report | None) -> Report | None:
+    """The moot that this one continues, with the report on it where there is one; else what is not covered."""
+    heritage = sources.moot.about().heritage
+    if not any(heritage):
+        return None
+    told: Report = {"account": heritage.hex(), "chain_id": None, "contract": None, "block": None, "taken_over": None}
+    where = "another moot"
+    account = None if sources.find(heritage) is None else former_account(sources)
+    if account is not None:
+        told |= {"chain_id": account.chain_id, "contract": account.contract, "block": account.block}
+        told["taken_over"] = taken_over(sources)
+        where = f"{account.contract} on chain {account.chain_id}"
+    gap = f"this moot continues {where}; what happened there, and what was taken over, this report does not cover"
+    return {**told, "report": former, "not_covered": gap if former is None else None}
 
 
 # ---- what the ledger says --------------------------------------------------------------------------------------------

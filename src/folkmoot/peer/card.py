@@ -115,10 +115,30 @@ def _making(lineage: Lineage, policy: Policy) -> str:
             "",
             *_table(("task.round", "final at (UTC)", "contributions", "model", "block"), rows),
             "",
+            *_before(lineage),
             "Each round's datasets, grants and signatures, and where each stands on the ledger, are in"
             " `lineage.intoto.jsonl`. `folkmoot verify --export .` checks all files here.",
         )
     )
+
+
+def _before(lineage: Lineage) -> list[str]:
+    """What a moot before this one had to do with it, and what of that is not told."""
+    if lineage.continues is None:
+        return []
+    if lineage.continues.not_covered:
+        return [f"Not covered: {lineage.continues.not_covered}.", ""]
+    told = lineage.former
+    if told is None:
+        contract = lineage.continues.contract
+        return [f"The moot continues `{contract}`; no model of that one is the state that this course begins with.", ""]
+    names = ", ".join(map(_text, told.members.values()))
+    return [
+        f"Its first state is the model of round {told.round} of task {told.task} of the moot before, contract"
+        f" `{told.contract}` on chain {told.chain_id}: {len(told.steps)} rounds there, by {names}.",
+        "",
+        *_before(told),
+    ]
 
 
 def _without(members: Iterable[int]) -> str:

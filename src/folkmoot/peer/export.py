@@ -14,6 +14,7 @@ from folkmoot.peer.asks import Export, Exported, Loaded
 from folkmoot.peer.attestation import seal, statement
 from folkmoot.peer.card import Measure, model_card
 from folkmoot.peer.durable import replace
+from folkmoot.peer.forebear import beginning_in, forebear
 from folkmoot.peer.home import Home
 from folkmoot.peer.lineage import Lineage, Spent, lineage, no_model, spending
 from folkmoot.peer.offering import bundle_of
@@ -27,7 +28,7 @@ __all__ = ["CARD", "MODEL", "PREDICATE", "STATE", "STATEMENT", "Predicate", "Sig
 
 MODEL, STATE, CARD, STATEMENT = "model.safetensors", "state.safetensors", "README.md", "lineage.intoto.jsonl"
 """The model as its framework loads it; the state, as its hash is on the ledger; the card; and what is signed."""
-PREDICATE = "urn:folkmoot:lineage:2"
+PREDICATE = "urn:folkmoot:lineage:3"
 
 
 class Signer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -65,23 +66,35 @@ def export(home: Home, task: int, path: Path, round: int | None = None) -> Final
         raise no_model(task, round, [final.round for final in finals])
     final = wanted[-1]
     about = {"folkmoot": f"task {task}, round {final.round}, model {final.model.hex()}"}
+    continues = forebear(Sources(moot, [home.store()], home=home), task, record.genesis.hex())
+    if continues is not None:
+        about["not_covered"] = continues.not_covered
     _check_here(home, final.model, final.round)
     _write(path, with_metadata(_written(home, record, final.model)[1], about))
     return final
 
 
-def export_folder(home: Home, task: int, folder: Path, round: int | None = None, licence: str = "unknown") -> Lineage:
+def export_folder(
+    home: Home,
+    task: int,
+    folder: Path,
+    round: int | None = None,
+    licence: str = "unknown",
+    former: str | None = None,
+) -> Lineage:
     """Write a folder with the model of a final round, its card, and its lineage, signed by this member; the lineage.
 
     What of these files was in the folder is replaced. The task's code is loaded once, in a sandbox as a running peer
-    does, for its policy. Raises as ``export``.
+    does, for its policy. ``former`` is the ledger of the moot that this one continues, for the lineage to go on there.
+    Raises as ``export``.
     """
     moot, identity = home.moot(), home.identity
     me = moot.me()
     if me is None:
         raise LocalError(f"{home.config.name} is not a member of this moot; only a member's word is worth anything")
-    sources = Sources(moot, [home.store()])
-    found = lineage(sources, task, round)
+    sources = Sources(moot, [home.store()], home=home)
+    with beginning_in(sources, former):
+        found = lineage(sources, task, round)
     name_on_ledger = bytes.fromhex(found.model)
     _check_here(home, name_on_ledger, found.round)
     loaded, model = _written(home, moot.task(task), name_on_ledger)

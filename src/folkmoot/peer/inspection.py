@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,12 @@ def inspect(folder: Path, sources: Sources | None = None, replayed: VerifyReport
         report.notes.append(
             f"whose key {told.signer.endpoint[:12]} is, and whether those rounds took place, only the ledger tells"
         )
+        report.notes += _unchecked(said, said)
         return report
     report.notes += sources.unsigned_grants()
     _check_signer(told, sources)
     found = _found(said, sources, report)
+    report.notes += _unchecked(said, found)
     for place, one, two in _differences(said, found):
         raise IntegrityError(f"{place} is {one} in the statement, and {two} on the ledger")
     _check_policy(told, sources, found)
@@ -128,7 +130,13 @@ def _check_model(told: Predicate, files: Mapping[str, bytes]) -> tuple[str, ...]
 
 def _check_course(said: Lineage) -> None:
     """Raise ``IntegrityError`` where the rounds do not follow from each other."""
-    state, steps = "", list(said.steps)
+    before = said.former
+    if before is not None:
+        _check_course(before)
+        named = said.continues and (said.continues.chain_id, said.continues.contract, said.continues.task)
+        if named != (before.chain_id, before.contract, before.task):
+            raise IntegrityError("the lineage before the move is not of the moot that the statement says is continued")
+    state, steps = "" if before is None else before.model, list(said.steps)
     for stretch in said.course:
         if state and stretch.genesis != state:
             raise IntegrityError(f"task {stretch.task} does not start from the model before it")
@@ -181,7 +189,38 @@ def _differences(said: Lineage, found: Lineage) -> Iterator[tuple[str, object, o
         yield "the number of tasks that it went through", len(said.course), len(found.course)
     for mine, other in zip(said.steps, found.steps, strict=False):
         yield from _rounds(mine, other)
-    yield from _fields("the lineage's", said, found)
+    yield from _continued(said, found)
+    yield from _fields("the lineage's", said, found, besides=("continues", "former"))
+
+
+def _continued(said: Lineage, found: Lineage) -> Iterator[tuple[str, object, object]]:
+    """Where two lineages differ in what they say of the moot before, as far as both say it."""
+    ours, theirs = said.continues, found.continues
+    if ours is None or theirs is None:
+        if ours is not theirs:
+            yield "the account of the moot before", ours and ours.account, theirs and theirs.account
+        return
+    for name in ("account", "chain_id", "contract", "block"):
+        one, two = getattr(ours, name), getattr(theirs, name)
+        if one != two and (name == "account" or (one is not None and two is not None)):
+            yield f"of the moot before, the {name.replace('_', ' ')}", one, two
+    if not ours.not_covered and not theirs.not_covered and (ours.task, ours.round) != (theirs.task, theirs.round):
+        yield "the task and round before the move", (ours.task, ours.round), (theirs.task, theirs.round)
+    if said.former is not None and found.former is not None:
+        for place, mine, other in _differences(said.former, found.former):
+            yield f"before the move, {place}", mine, other
+
+
+def _unchecked(said: Lineage, found: Lineage) -> Iterator[str]:
+    """What a statement does not cover of the moots before, and what of it is not checked here."""
+    if said.continues is None:
+        return
+    if said.continues.not_covered:
+        yield f"not covered: {said.continues.not_covered}"
+    elif found.continues is not None and found.continues.not_covered:
+        yield f"not checked: what it says of {said.continues.contract}, the moot before; give its ledger with --former"
+    elif said.former is not None and found.former is not None:
+        yield from _unchecked(said.former, found.former)
 
 
 def _rounds(said: Step, found: Step) -> Iterator[tuple[str, object, object]]:
@@ -203,8 +242,10 @@ def _shares(where: str, said: Share, found: Share) -> Iterator[tuple[str, object
     yield from _fields(f"{where} of the grant of {found.name} the", said, found)
 
 
-def _fields(where: str, said: Any, found: Any) -> Iterator[tuple[str, object, object]]:
+def _fields(where: str, said: Any, found: Any, besides: Sequence[str] = ()) -> Iterator[tuple[str, object, object]]:
     for name in said.__struct_fields__:
+        if name in besides:
+            continue
         one, two = getattr(said, name), getattr(found, name)
         if one != two:
             yield f"{where} {name.replace('_', ' ')}", one, two

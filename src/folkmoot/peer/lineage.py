@@ -13,6 +13,7 @@ import msgspec
 from folkmoot.errors import LocalError
 from folkmoot.ledger.chronicle import Entry
 from folkmoot.ledger.records import Standing, members_of
+from folkmoot.peer.forebear import Forebear, forebear
 from folkmoot.peer.register import Consent, Register
 from folkmoot.peer.sources import Sources
 from folkmoot.peer.unlearn import course_of
@@ -108,10 +109,14 @@ class Lineage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: str
     course: tuple[Stretch, ...]
     steps: tuple[Step, ...]
+    continues: Forebear | None = None
+    """The moot that this one continues."""
+    former: Lineage | None = None
+    """The lineage there of the model that the course begins with, where it does and that moot's ledger was read."""
 
     @property
     def members(self) -> dict[int, str]:
-        """Everyone with a contribution in it, by index."""
+        """Everyone of this moot with a contribution in it, by index."""
         return {share.member: share.name for step in self.steps for share in step.survivors}
 
     @property
@@ -173,9 +178,26 @@ def trace(sources: Sources, course: Sequence[tuple[int, int, tuple[int, ...]]]) 
         stretches.append(Stretch(task, upto, proposed["proposer"], *hashes, terms, *places, without))
     moot, last = sources.moot, stretches[-1]
     model = steps[-1].model if last.upto and steps else last.genesis
+    continues = forebear(sources, stretches[0].task, stretches[0].genesis)
     return Lineage(
-        moot.name(), moot.chain_id, moot.address, last.task, last.upto, model, tuple(stretches), tuple(steps)
+        moot=moot.name(),
+        chain_id=moot.chain_id,
+        contract=moot.address,
+        task=last.task,
+        round=last.upto,
+        model=model,
+        course=tuple(stretches),
+        steps=tuple(steps),
+        continues=continues,
+        former=_former(sources, continues),
     )
+
+
+def _former(sources: Sources, continues: Forebear | None) -> Lineage | None:
+    """The lineage in the moot before of the model that a course begins with here."""
+    if sources.former is None or continues is None or continues.task is None:
+        return None
+    return lineage(sources.former, continues.task, continues.round)
 
 
 def _course(sources: Sources, task: int, round: int | None) -> Iterator[tuple[int, int, tuple[int, ...]]]:

@@ -43,6 +43,8 @@ class Sources:
     """Whether that code runs in a sandbox, unless the peer's configuration or the environment says otherwise."""
     sandboxed: bool = True
     """Whether all of it did so far."""
+    former: Sources | None = None
+    """Those of the moot that this one continues, where they were given and ``forebear.check_former`` held."""
     _loaded: dict[Hash, Loaded] = field(default_factory=dict)
 
     @contextmanager
