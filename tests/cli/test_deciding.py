@@ -146,3 +146,23 @@ def test_a_ticket_is_for_one_chain(folkmoot: Folkmoot, homes: dict[str, Path], t
 def test_a_moot_that_has_not_moved_cannot_be_followed(folkmoot: Folkmoot, homes: dict[str, Path]) -> None:
     refused = folkmoot("follow", "--home", homes["bob"])
     assert refused.err == "folkmoot: the moot has not moved; see folkmoot motions\n"
+
+
+def test_a_move_to_a_hosted_chain_says_how_its_host_is_run_and_an_unclear_one_is_refused(
+    folkmoot: Folkmoot, homes: dict[str, Path], tmp_path: Path
+) -> None:
+    for words in ((), (tmp_path / "next.sqlite", "--hosted")):
+        refused = folkmoot("move", "migrate", *words, "--home", homes["ann"])
+        assert refused.code == 2
+        assert "name a ledger, or give --hosted" in refused.err
+    refused = folkmoot("move", "migrate", tmp_path / "next.sqlite", "--listen", "127.0.0.1:0", "--home", homes["ann"])
+    assert "--listen goes with --hosted" in refused.err
+    moved = json.loads(folkmoot("move", "migrate", "--hosted", "--json", "--home", homes["ann"]).out)
+    assert moved["state"] == "open"
+    assert Path(moved["host_home"]).parent == homes["ann"]
+    shown = json.loads(folkmoot("host", "show", "--json", "--home", moved["host_home"]).out)
+    assert shown["host"] == "ann"
+    said = folkmoot("move", "migrate", "--hosted", "--listen", "127.0.0.1:0", "--home", homes["ann"]).out
+    assert "Before they can vote, and until all have followed: folkmoot run --home" in said
+    elsewhere = folkmoot("move", "migrate", shown["url"], "--home", homes["ann"])
+    assert "with --hosted instead, a peer of yours hosts a new one" in elsewhere.err

@@ -22,6 +22,7 @@ MOOT, ASSEMBLY = "src/folkmoot/ledger/Moot.vy", "src/folkmoot/ledger/Assembly.vy
 HOSTED = "ledger/test_hosted_copy.py::test_"
 HOSTED_PEERS = "peer/test_hosted.py::test_"
 HOSTED_BY_MEMBERS = "peer/test_hosted_members.py::test_"
+MOVES = "peer/test_move_to_hosted.py::test_"
 CONTRACT = "ledger/test_contract_rounds.py::test_"
 CONNECTIONS = "network/test_node_connections.py::test_"
 SANDBOX = "peer/test_sandbox.py::test_"
@@ -937,6 +938,21 @@ DEFENCES = [
         "if grant is None or self._paused or self._without >> self._peer.index & 1:\n            self._allow(None)",
         "if grant is None or self._paused or self._without >> self._peer.index & 1:",
         (SANDBOX + "the_dataset_is_in_the_sandbox_from_the_grant_until_it_is_withdrawn",),
+    ),
+    # ---- a moot that moves to a hosted chain ----------------------------------------------------------------------
+    Defence(
+        "the host of a successor's chain is a member",
+        PEER + "migration.py",
+        "if not any(m.endpoint == host and check_binding(m) for m in members):",
+        "if False:",
+        (MOVES + "a_host_that_is_no_member_of_the_successor_is_refused",),
+    ),
+    Defence(
+        "the chain at the host's address is the successor's",
+        PEER + "succession.py",
+        "if chain.id == chain_id:",
+        "if True:",
+        (MOVES + "a_host_of_another_successor_does_not_pass_for_this_one",),
     ),
     # ---- a hosted chain ------------------------------------------------------------------------------------------
     Defence(

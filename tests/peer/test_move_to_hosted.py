@@ -79,28 +79,34 @@ def test_a_moot_moves_from_a_hosted_chain_to_a_file_and_to_the_next_host(
     with hosted(tmp_path / "moot", NAMES) as moot:
         for name, path in rig.tiny_data(tmp_path, NAMES).items():
             add_dataset(moot.homes[name], path, 5)
-        motion = migration.propose_move(moot.homes["bert"], str(tmp_path / "next.sqlite"))
+        cards = {NAMES[d.owner]: d.card for d in moot.homes["anna"].moot().datasets()}
+        motion = migration.propose_move(moot.homes["anna"], str(tmp_path / "next.sqlite"))
         state = motion.words[2].to_bytes(32, "big")
         moot.until("all have the account", lambda: all(home.store().has(state) for home in moot.homes.values()))
-        for name in ("anna", "carl"):
+        for name in ("bert", "carl"):
             migration.check_successor(moot.homes[name], motion)
             motion = governing.vote(moot.homes[name].moot(), motion.id)
         moot.same_chain(*NAMES)
         with pytest.raises(HomeTaken, match="a peer already runs"):
             migration.follow(moot.homes["anna"])
         moot.stop()
-        for name in NAMES:
+        for name in reversed(NAMES):
             migration.follow(moot.homes[name])
-        assert [m.name for m in moot.homes["carl"].moot().members()] == ["bert", "anna", "carl"]
-        assert len(moot.homes["carl"].moot().datasets()) == 3
+        assert [m.name for m in moot.homes["carl"].moot().members()] == ["anna", "carl", "bert"]
+        assert [d.owner for d in moot.homes["carl"].moot().datasets()] == [1, 2, 0]
 
-        motion, _ = moved_to_a_host(moot)
+        motion, host = moved_to_a_host(moot)
         moot.start("host")
         passes(moot, motion)
         for name in NAMES:
             migration.follow(moot.homes[name])
-        assert len(moot.homes["carl"].moot().datasets()) == 3
-        assert moot.homes["carl"].chain_folder != moot.homes["carl"].path
+        there = moot.homes["carl"].moot()
+        assert (there.address, there.chain_id) == (host.config.contract, host.config.chain_id)
+        for name in NAMES:
+            ((dataset, path),) = moot.homes[name].data().items()
+            described = there.datasets()[dataset - 1]
+            assert (there.members()[described.owner].name, Path(path).stem) == (name, name)
+            assert described.card == cards[name]
 
 
 def test_nobody_votes_for_a_hosted_successor_that_it_could_not_look_at(

@@ -157,7 +157,8 @@ def follow(home: Home, ledger: str | None = None) -> Config:
     """Join the moot that this one has moved to, and make ``home`` a peer of that one; its new configuration.
 
     What it knew of the old one is kept beside: configuration, journal and the places of datasets, under the old
-    contract's address. Datasets are described anew there, by the same cards. Asking again goes on where it stopped.
+    chain's id and contract's address. Datasets are described anew there, by the same cards. Asking again goes on where
+    it stopped.
     """
     moot = home.moot()
     move = move_of(moot)
@@ -211,7 +212,8 @@ def _moved_at(moot: Moot, motion: Motion) -> int:
 
 
 def _move_files(home: Home, old: Moot, new: Moot) -> None:
-    mark = old.address[2:10].lower()
+    # a member's first contract has one address on each new chain, so the address alone does not tell moots apart
+    mark = f"{old.chain_id}-{old.address[2:10].lower()}"
     kept = home.data_file.with_name(f"{home.data_file.stem}-{mark}{home.data_file.suffix}")
     known = msgspec.json.decode(kept.read_bytes(), type=dict[int, str]) if kept.exists() else home.data()
     mine = {d.id: d for d in old.datasets() if d.id in known}
