@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -10,13 +11,16 @@ import rig
 from hosted_moot import hosted
 
 from folkmoot.errors import ChainError, LocalError
-from folkmoot.ledger import Moot, Phase
+from folkmoot.ledger import Chain, Moot, Phase, create_chain
+from folkmoot.ledger.chainfile import ChainFile
 from folkmoot.ledger.hosting import HostUrl
-from folkmoot.ledger.motions import Motion
+from folkmoot.ledger.motions import Motion, Rules
 from folkmoot.peer import governing, guest, hostedcopy, migration
+from folkmoot.peer.founding import fields_of
 from folkmoot.peer.home import Home, HomeTaken
 from folkmoot.peer.identity import Identity
 from folkmoot.peer.offering import add_dataset, propose
+from folkmoot.peer.outbox import open_copy
 
 NAMES = ["anna", "bert", "carl"]
 
@@ -26,8 +30,12 @@ def moved_to_a_host(moot: rig.Rig) -> tuple[Motion, Home]:
     motion = migration.propose_move(moot.homes["anna"], None, listen="127.0.0.1:0")
     host = Home.open(migration.host_folder(moot.homes["anna"], motion))
     moot.local.homes["host"] = host  # type: ignore[index]
-    for name in NAMES[1:]:  # where a running peer of the old moot would have fetched it
-        moot.homes[name].store().put(moot.homes["anna"].store().get(motion.words[2].to_bytes(32, "big")))
+    state = motion.words[2].to_bytes(32, "big")
+    for name in NAMES[1:]:
+        if name in moot.processes:
+            moot.until(f"{name} has the account", lambda name=name: moot.homes[name].store().has(state))
+        else:
+            moot.homes[name].store().put(moot.homes["anna"].store().get(state))
     return motion, host
 
 
@@ -42,7 +50,7 @@ def passes(moot: rig.Rig, motion: Motion) -> None:
 def trains_there(moot: rig.Rig, source: Path) -> Moot:
     """The peers start, and a task is done, where the moot is by now."""
     record, _ = propose(moot.homes["anna"], source)
-    moot.start(*NAMES)
+    moot.start(*[name for name in NAMES if name not in moot.processes])
     there = moot.homes["bert"].moot()
     adoption = moot.until("bert can vote on the task", lambda: governing.adoption_of(there, record.id))
     assert governing.vote(there, adoption.id).done
@@ -53,14 +61,20 @@ def trains_there(moot: rig.Rig, source: Path) -> Moot:
 
 
 def test_a_moot_moves_from_a_file_to_a_chain_that_a_member_hosts_and_trains_there(tmp_path: Path) -> None:
-    with rig.moot(tmp_path / "moot", NAMES, start=False) as moot:
+    with rig.moot(tmp_path / "moot", NAMES) as moot:
         for name, path in rig.tiny_data(tmp_path, NAMES).items():
             add_dataset(moot.homes[name], path, 5)
         motion, host = moved_to_a_host(moot)
         moot.start("host")
         passes(moot, motion)
         for name in NAMES:
+            moot.terminate(name)
             migration.follow(moot.homes[name])
+            if name != "anna":
+                moot.start(name)
+                moot.until(
+                    f"{name} has announced itself there", lambda name=name: moot.homes[name].moot().me().addresses
+                )
         with pytest.raises(HomeTaken, match="a peer already runs"), moot.homes["anna"].chain_lock():
             pass
         moot.terminate("host")
@@ -116,7 +130,9 @@ def test_nobody_votes_for_a_hosted_successor_that_it_could_not_look_at(
         motion, _ = moved_to_a_host(moot)
         with monkeypatch.context() as patch:
             patch.setattr(guest, "SECONDS", 0.5)
-            with pytest.raises(ChainError, match=r"cannot be reached within .* have its mover run that"):
+            with pytest.raises(
+                ChainError, match=r"cannot be reached within .* if it does not run, its mover starts it"
+            ):
                 migration.check_successor(moot.homes["bert"], motion)
         moot.start("host")
         migration.check_successor(moot.homes["bert"], motion)
@@ -153,3 +169,32 @@ def test_a_host_that_is_no_member_of_the_successor_is_refused(tmp_path: Path) ->
         strange = msgspec.structs.replace(account, ledger=str(stranger))
         with pytest.raises(LocalError, match="the host of the successor's chain is none of its members"):
             migration._check_there(motion, strange, moot.client(), host.moot(), gone=False)
+
+
+def test_a_host_that_puts_another_chain_in_place_of_the_one_that_was_voted_for_is_found_out(tmp_path: Path) -> None:
+    with rig.moot(tmp_path / "moot", NAMES, start=False) as moot:
+        motion, host = moved_to_a_host(moot)
+        moot.start("host")
+        migration.check_successor(moot.homes["bert"], motion)
+        moot.terminate("host")
+
+        meta = ChainFile(host.path / "ledger.sqlite").meta
+        for kept in (*host.path.glob("ledger.sqlite*"), *host.path.glob("hosting.sqlite*")):
+            shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
+        create_chain(host.path / "ledger.sqlite", chain_id=meta.chain_id, genesis_time=meta.genesis_time)
+        made = Moot.deploy(
+            Chain(open_copy(host.path, host.config.ledger, host.identity.endpoint)),
+            host.identity.account,
+            name="test",
+            seats=1,
+            voucher=host.identity.account.address,
+            founder=fields_of(host.identity, "anna"),
+            rules=Rules(50, 50, 10),
+            heritage=motion.words[2].to_bytes(32, "big"),
+            elders=[moot.homes["bert"].identity.account.address],
+        )
+        assert (made.address, made.chain_id) == (host.config.contract, host.config.chain_id)
+        made.describe(bytes(32), 1)
+        moot.start("host")
+        with pytest.raises(ChainError, match="hash does not follow from block"):
+            migration.check_successor(moot.homes["bert"], motion)

@@ -111,6 +111,6 @@ def _copy(home: Home, stack: ExitStack, said: str, where: str, contract: str, st
         return Chain(stack.enter_context(visiting(visitor)))
     except ChainError as error:
         raise ChainError(
-            f"{error}; nothing about the successor can be checked before its host answers: have its mover run that "
-            "(folkmoot run --home FOLDER, as move migrate printed), and give --ledger URL where it is elsewhere by now"
+            f"{error}. Nothing about the successor can be checked without its host: if it does not run, its mover "
+            "starts it (folkmoot run --home FOLDER, as move migrate printed); if it is elsewhere now, give --ledger URL"
         ) from None
