@@ -11,7 +11,8 @@ import pytest
 from command_line import Folkmoot
 
 from folkmoot.peer import governing, migration
-from folkmoot.peer.attestation import open_envelope
+from folkmoot.peer.attestation import open_envelope, seal
+from folkmoot.peer.export import STATEMENT
 from folkmoot.peer.local import LocalMoot
 from folkmoot.task import State, read_state
 
@@ -120,6 +121,39 @@ def test_an_export_with_the_former_ledger_is_checked_on_both_ledgers(
     assert folkmoot("verify", *ledger, *former).code == 0, "both moots replayed"
 
 
+def forged(folder: Path, moved: Moved, former: dict[str, Any]) -> None:
+    """Sign the statement in ``folder`` again, as its signer, with this said of what went before the move."""
+    payload, _ = open_envelope((folder / STATEMENT).read_bytes())
+    told = json.loads(payload)
+    told["predicate"]["lineage"]["former"] |= former
+    sealed = seal(json.dumps(told).encode(), moved.new.homes[0].identity.endpoint_secret)
+    (folder / STATEMENT).write_bytes(sealed)
+
+
+def test_a_signed_lineage_whose_rounds_before_the_move_are_others_is_refused(
+    folkmoot: Folkmoot, moved: Moved, tmp_path: Path
+) -> None:
+    former = ("--former", moved.ledger)
+    assert folkmoot("export", moved.task, "--out", tmp_path / "model", *former, *moved.given).code == 0
+    steps = lineage_in(tmp_path / "model")["former"]["steps"]
+    steps[1]["survivors"].pop()
+    forged(tmp_path / "model", moved, {"steps": steps})
+    assert folkmoot("verify", "--export", tmp_path / "model").code == 0, "only the ledger tells"
+    ledger = ("--ledger", moved.home.parent.parent / "new.sqlite", "--blobs", moved.new.homes[0].blobs)
+    refused = folkmoot("verify", "--export", tmp_path / "model", *ledger, *former)
+    assert "before the move, task 1, round 2: its survivor dora is missing in the statement" in refused.err
+
+
+def test_a_signed_lineage_that_begins_in_a_third_moot_is_refused(
+    folkmoot: Folkmoot, moved: Moved, tmp_path: Path
+) -> None:
+    former = ("--former", moved.ledger)
+    assert folkmoot("export", moved.task, "--out", tmp_path / "model", *former, *moved.given).code == 0
+    forged(tmp_path / "model", moved, {"chain_id": 1})
+    refused = folkmoot("verify", "--export", tmp_path / "model")
+    assert "not of the moot that the statement says is continued" in refused.err
+
+
 def test_an_audit_has_the_report_on_the_moot_before_or_says_that_it_does_not_cover_it(
     folkmoot: Folkmoot, moved: Moved, tmp_path: Path
 ) -> None:
@@ -140,6 +174,13 @@ def test_an_audit_has_the_report_on_the_moot_before_or_says_that_it_does_not_cov
     whole.write_text(json.dumps(report))
     altered = folkmoot("audit", "--check", whole, *former, *moved.given)
     assert "uses[8] is missing in it" in altered.err
+
+
+def test_rewards_reach_the_purse_of_the_moot_before(folkmoot: Folkmoot, moved: Moved) -> None:
+    claimed = folkmoot("rewards", "claim", "--before-move", *moved.given)
+    assert claimed.out == "nothing is owed to anna\n"
+    refused = folkmoot("rewards", "reclaim", 1, "--before-move", *moved.given)
+    assert "you have set nothing aside for task 1" in refused.err
 
 
 def lineage_in(folder: Path) -> dict[str, Any]:

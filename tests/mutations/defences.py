@@ -30,6 +30,8 @@ DATA = "peer/test_data_changes.py::test_"
 HOSTILE = SANDBOX + "malicious_code_does_not_get_far"
 GRANTS = "ledger/test_contract_grants.py::test_"
 ACCOUNTS = "ledger/test_contract_accounts.py::test_"
+MOVED = "peer/test_moved_votes_and_bounties.py::test_"
+MOVED_LINEAGE = "cli/test_moved_lineage.py::test_"
 MOTIONS = "ledger/test_contract_assembly.py::test_"
 
 
@@ -843,6 +845,42 @@ DEFENCES = [
         "if said in known and signer.name == sources.register.name(signer.member):",
         "if True:",
         ("peer/test_lineage.py::test_an_export_of_another_moot_is_not_held_against_this_one",),
+    ),
+    Defence(
+        "the rounds before a move are held against that moot's ledger",
+        PEER + "inspection.py",
+        "if said.former is not None and found.former is not None:\n        for place",
+        "if False:\n        for place",
+        (MOVED_LINEAGE + "a_signed_lineage_whose_rounds_before_the_move_are_others_is_refused",),
+    ),
+    Defence(
+        "the lineage before a move is of the moot that was left",
+        PEER + "inspection.py",
+        "if named != (before.chain_id, before.contract, before.task):",
+        "if False:",
+        (MOVED_LINEAGE + "a_signed_lineage_that_begins_in_a_third_moot_is_refused",),
+    ),
+    # ---- a moot that moves ---------------------------------------------------------------------------------------
+    Defence(
+        "a move that leaves a running task's bounty behind is refused",
+        PEER + "leaving.py",
+        "if view.phase is not Phase.DONE:",
+        "if False:",
+        (MOVED + "who_votes_refuses_a_move_that_leaves_a_bounty_behind_unless_that_is_meant",),
+    ),
+    Defence(
+        "a move that leaves rounds unpaid is refused",
+        PEER + "leaving.py",
+        "if moot.finals(task) and _open(moot, task, token) and _ours(moot, task, token):",
+        "if False:",
+        (MOVED + "a_moot_does_not_move_away_from_a_bounty_that_is_neither_paid_out_nor_free_to_be_taken_back",),
+    ),
+    Defence(
+        "nothing is voted for before votes weigh what they did before the move",
+        PEER + "weighing.py",
+        "due = {} if account is None or not account.weights else owed(moot, account)",
+        "due: dict[int, int] = {}",
+        (MOVED + "votes_weigh_in_the_successor_what_they_weighed_before",),
     ),
     # ---- the code of others (where bubblewrap is) ------------------------------------------------------------------
     Defence(

@@ -6,7 +6,7 @@ import pytest
 import rig
 
 from folkmoot.errors import LedgerRefused, LocalError
-from folkmoot.ledger import Moot, Phase
+from folkmoot.ledger import Moot, Phase, chronicle
 from folkmoot.ledger.motions import Kind, Motion
 from folkmoot.ledger.records import Standing, members_of
 from folkmoot.peer import delegation, governing, migration, reviewing
@@ -128,6 +128,7 @@ def test_a_moot_moves_to_another_chain_by_vote_and_every_vote_looks_at_where_to(
     with rig.moot(tmp_path / "moot", NAMES) as moot:
         task = moot.offer(source, rig.tiny_data(tmp_path, NAMES))
         moot.finish(task)
+        decide(moot, "anna", "bert", "carl", kind=Kind.WEIGH, words=(3, 2))
         motion = migration.propose_move(moot.homes["anna"], str(tmp_path / "new.sqlite"))
         rig.until("bert has the account", lambda: moot.homes["bert"].store().has(motion.words[2].to_bytes(32, "big")))
         assert migration.check_successor(moot.homes["bert"], motion).tasks[0][2] == 2, "the one that measures, too"
@@ -136,7 +137,7 @@ def test_a_moot_moves_to_another_chain_by_vote_and_every_vote_looks_at_where_to(
         )
         with pytest.raises(LocalError, match=r"successor|moot"):
             migration.check_successor(moot.homes["bert"], elsewhere)
-        for name in ("bert", "carl"):
+        for name in ("bert", "carl", "dora"):
             motion = governing.vote(moot.client(name), motion.id)
         assert motion.done
         assert moot.client().retired()
@@ -150,7 +151,11 @@ def test_a_moot_moves_to_another_chain_by_vote_and_every_vote_looks_at_where_to(
         assert {d.card for d in there.datasets()} == {d.card for d in moot.client("anna").datasets()}
         with pytest.raises(LedgerRefused, match="the moot has moved"):
             moot.client("anna").propose(b"\x01" * 32, b"\x02" * 32, _terms())
+        assert there.assembly.weight_of(3) == 1, "she came last, and nobody has voted for it yet"
         _train_there(moot, tmp_path, there)
+        assert there.assembly.weight_of(3) == 2
+        kinds = [entry.kind for entry in chronicle.entries(there) if entry.kind in ("Enacted", "Committed")]
+        assert kinds[:3] == ["Enacted", "Enacted", "Committed"], "adopted, weighed, and only then trained"
 
 
 def _has_account(moot: rig.Rig, name: str, motion: Motion) -> bool:
@@ -171,9 +176,9 @@ def _train_there(moot: rig.Rig, tmp_path: Path, there: Moot) -> None:
         adoption = governing.adoption_of(moot.homes[name].moot(), record.id)
         if adoption is not None:
             governing.vote(moot.homes[name].moot(), adoption.id)
-    moot.start()
     for name in NAMES:
         moot.homes[name].moot().grant(record.id, max(moot.homes[name].data()))
+    moot.start()
     rig.until("it is done there", lambda: there.round_view(record.id).phase is Phase.DONE)
 
 

@@ -25,6 +25,10 @@ _ELSEWHERE = (
     "Where the ledger of a moot's successor is for you: a node of your own, rather than its founder's, or where the "
     "host of a hosted chain is by now."
 )
+LeaveOption = Annotated[
+    bool,
+    typer.Option("--leave-bounties", help="Move though bounties are not paid out, or taken back: they stay behind."),
+]
 TaskWord = Annotated[int, typer.Argument(help="Id of the task; see folkmoot tasks.", min=1)]
 MemberWord = Annotated[str, typer.Argument(help="Name or number of the member; see folkmoot members.")]
 MotionWord = Annotated[int, typer.Argument(help="Id of the motion; see folkmoot motions.", min=1)]
@@ -73,6 +77,7 @@ def motions(
 def vote(
     motion: MotionWord,
     against: Annotated[bool, typer.Option("--against", "--no", help="Vote against it.")] = False,
+    leave_bounties: LeaveOption = False,
     ledger: Annotated[str | None, typer.Option(help=_ELSEWHERE)] = None,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
@@ -80,7 +85,8 @@ def vote(
     """Vote on a motion, once and for good; with the vote that makes it pass, it is done at once.
 
     A vote to move the moot is cast only after its successor, and the account of this moot there, were found right. The
-    host of a hosted one lets you in by your main key, so no ticket is needed; it must run.
+    host of a hosted one lets you in by your main key, so no ticket is needed; it must run. In a moot that continues
+    another one, nothing is voted for before votes weigh what they did there.
     """
     from folkmoot.ledger.motions import Kind
     from folkmoot.peer import governing
@@ -88,10 +94,15 @@ def vote(
 
     peer = Home.open(home)
     moot = peer.moot()
-    if not against and (found := moot.assembly.motion(motion)).kind is Kind.RETIRE:
+    found = moot.assembly.motion(motion)
+    if not against and found.kind is not Kind.WEIGH:
+        from folkmoot.peer.weighing import account_here, check_carried
+
+        check_carried(moot, account_here(peer.store(), moot.about().heritage))
+    if not against and found.kind is Kind.RETIRE:
         from folkmoot.peer.migration import check_successor
 
-        check_successor(peer, found, ledger)
+        check_successor(peer, found, ledger, leave_bounties=leave_bounties)
     _tell(moot, governing.vote(moot, motion, not against), json)
 
 
@@ -102,16 +113,19 @@ def follow(
 ) -> None:
     """Go along to where the moot has moved: join there with your main key, and describe your datasets there.
 
-    Stop your peer first, and start it again afterwards.
+    Votes for the weights that votes had before, and says what stays to be had from the old moot's purse. Stop your peer
+    first, and start it again afterwards.
     """
     from folkmoot.peer.home import Home
+    from folkmoot.peer.leaving import left_behind
+    from folkmoot.peer.migration import account_moved_with, move_of
     from folkmoot.peer.migration import follow as go_along
-    from folkmoot.peer.migration import left_behind, move_of
 
     peer = Home.open(home)
-    move = move_of(peer.moot())
+    old = peer.moot()
+    account = account_moved_with(peer, move_of(old))
     config = go_along(peer, ledger)
-    behind = left_behind(peer, move)
+    behind = left_behind(old, account)
     if json:
         show_json({"ledger": config.ledger, "contract": config.contract, "left_behind": behind})
         return
@@ -276,13 +290,15 @@ def migrate(
     ] = None,
     hosted: Annotated[bool, typer.Option("--hosted", help="A second peer of yours hosts its chain.")] = False,
     listen: ListenOption = None,
+    leave_bounties: LeaveOption = False,
     home: HomeOption = DEFAULT_HOME,
     json: JsonOption = False,
 ) -> None:
     """That the moot moves to a new contract, which you found for it, with its members and the account of its models.
 
     Needs the larger majority. Once it is done, each member runs: folkmoot follow. With --hosted, --listen says where
-    your second peer listens: the others reach it there to look before they vote, and to follow.
+    your second peer listens: the others reach it there to look before they vote, and to follow. Tasks with a bounty are
+    stopped and settled first, for no purse moves: see docs/governance.md.
     """
     from folkmoot.peer.home import Home
     from folkmoot.peer.migration import host_folder, propose_move
@@ -292,7 +308,7 @@ def migrate(
     if listen is not None and not hosted:
         raise typer.BadParameter("--listen goes with --hosted: where the host of the successor's chain listens")
     peer = Home.open(home)
-    motion = propose_move(peer, ledger, listen=listen)
+    motion = propose_move(peer, ledger, listen=listen, leave_bounties=leave_bounties)
     folder = host_folder(peer, motion)
     _tell(peer.moot(), motion, json, {"host_home": str(folder)} if hosted else {})
     if hosted and not json:

@@ -31,6 +31,7 @@ class _TaskFirst(TyperGroup):
 app = typer.Typer(cls=_TaskFirst, help="Bounties of tasks: folkmoot rewards [TASK] shows them.")
 
 TaskWord = Annotated[int, typer.Argument(help="Id of the task; see folkmoot tasks.", min=1)]
+BeforeOption = Annotated[bool, typer.Option("--before-move", help="In the moot that you followed to this one.")]
 TokenOption = Annotated[str | None, typer.Option("--token", help="Address of an ERC-20.", show_default=False)]
 
 
@@ -90,12 +91,17 @@ def fund(
 
 
 @app.command("claim")
-def claim(token: TokenOption = None, home: HomeOption = DEFAULT_HOME, json: JsonOption = False) -> None:
+def claim(
+    token: TokenOption = None,
+    before_move: BeforeOption = False,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
+) -> None:
     """Have what you have earned paid to your main account: of one token, or of all."""
     from folkmoot.errors import LedgerRefused, LocalError
     from folkmoot.peer.home import Home
 
-    moot = Home.open(home).moot()
+    moot = _moot(Home.open(home), before_move)
     me = moot.me()
     if me is None:
         raise LocalError("this account is no member of the moot, so nothing is owed to it")
@@ -123,14 +129,18 @@ def claim(token: TokenOption = None, home: HomeOption = DEFAULT_HOME, json: Json
 
 @app.command("reclaim")
 def reclaim(
-    task: TaskWord, token: TokenOption = None, home: HomeOption = DEFAULT_HOME, json: JsonOption = False
+    task: TaskWord,
+    token: TokenOption = None,
+    before_move: BeforeOption = False,
+    home: HomeOption = DEFAULT_HOME,
+    json: JsonOption = False,
 ) -> None:
     """Take back what you set aside for a task that was stopped before any of its rounds was final."""
     from folkmoot.errors import LedgerRefused
     from folkmoot.peer.home import Home
 
     peer = Home.open(home)
-    moot, account = peer.moot(), peer.identity.account.address
+    moot, account = _moot(peer, before_move), peer.identity.account.address
     moot.task(task)
     funders = moot.purse.funders(task, moot.about().born)
     mine = [unit for unit, accounts in funders.items() if account in accounts and token in (None, unit)]
@@ -142,6 +152,12 @@ def reclaim(
         show_json({"task": task, "tokens": mine})
     else:
         print(f"what you set aside for task {task} is yours again: {', '.join(_called(moot, unit) for unit in mine)}")
+
+
+def _moot(peer: Home, before_move: bool) -> Moot:
+    from folkmoot.peer.leaving import moot_before
+
+    return moot_before(peer) if before_move else peer.moot()
 
 
 # ---- what there is to be told ---------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from folkmoot.ledger.hosted import HostedReplica
 from folkmoot.ledger.motions import Kind
 from folkmoot.ledger.records import Member, Standing, TaskRecord
 from folkmoot.network import BlobMessage, BodyReader, Message, Node, PortTaken, Reply, serve_blobs
-from folkmoot.peer import governing
+from folkmoot.peer import governing, weighing
 from folkmoot.peer.backfill import ROOMY, Backfill, collect, is_full
 from folkmoot.peer.context import BUSY_WAIT, PeerContext, Told
 from folkmoot.peer.home import Home
@@ -64,6 +64,10 @@ TEXT_LIMIT = 1 << 20
 """Bytes of the reasons for a motion, or of the account of a moot that moves."""
 ENACT_AGAIN = 300.0
 """Seconds until what could not be enacted is tried again."""
+CARRY_AGAIN = 2.0
+"""Seconds until this peer looks again at weights of votes that are to be carried over from the moot before."""
+CARRIED_AGAIN = 30.0
+"""The same once all are: a member may follow late."""
 OTHERS_ENACT = 10.0
 """Seconds until others enact a motion that its mover has not."""
 REBIND_SECONDS = 20.0
@@ -115,6 +119,10 @@ class Daemon:
         self._rounds_of: dict[int, int] = {}
         """How many rounds each stopped task had."""
         self._enact_again: dict[int, float] = {}
+        self._carry_again = 0.0
+        """When to look again at whether votes weigh here what they did in the moot before."""
+        self._owed: dict[int, int] = {}
+        """The weights that votes had there, by member, and that no motion here has given again."""
         self._passed: dict[int, float] = {}
         """When this peer first saw a motion as passed."""
         self._at = (-1, 0)
@@ -261,6 +269,7 @@ class Daemon:
         now = time.monotonic()
         due = place != self._surveyed_at or now >= self._surveyed + IDLE_SURVEY
         due = due or any(refused.again <= now for refused in self._refused.values())
+        due = due or (bool(self._owed) and now >= self._carry_again)
         if due and now >= self._surveyed + SURVEY:
             await self._survey()
             self._surveyed, self._surveyed_at = now, place
@@ -286,6 +295,7 @@ class Daemon:
         welcome = [m for m in trusted if m.living or m.index in awaited]
         self._node.allow({m.endpoint: m.addresses for m in welcome if m.index != self._peer.index})
         tasks = await self._peer.ledger(self._moot.tasks)
+        await self._carry_weights()
         for record in tasks:
             if record.id in self._sessions or not await self._came_to_nothing(record):
                 self._consider(record)
@@ -336,6 +346,25 @@ class Daemon:
             again = max(self._enact_again.get(motion.id, since), since)
             if time.monotonic() > again + (0 if motion.mover == self._peer.index else OTHERS_ENACT):
                 await self._try_to_enact(motion.id)
+
+    async def _carry_weights(self) -> None:
+        """Move or vote that votes weigh here what they did in the moot before, as its members agreed when it moved."""
+        if time.monotonic() < self._carry_again:
+            return
+        heritage = (await self._peer.ledger(self._moot.about)).heritage
+        if not any(heritage):
+            self._carry_again = math.inf
+            return
+        self._want(heritage, TEXT_LIMIT)
+        account = weighing.account_here(self._peer.store, heritage)
+        if account is not None and account.weights:
+            owed, signer = self._owed, self.home.identity.account.address
+            self._owed = await self._peer.post(weighing.carry, self._moot, account, signer)
+            if owed and not self._owed:
+                for refused in self._refused.values():
+                    refused.again = min(refused.again, time.monotonic())
+        known = account is not None and not self._owed
+        self._carry_again = time.monotonic() + (CARRIED_AGAIN if known else CARRY_AGAIN)
 
     async def _try_to_enact(self, motion: int) -> None:
         """Two motions may both pass, and the second find nothing left to do: that is the ledger's to say, and ours to
@@ -396,6 +425,9 @@ class Daemon:
     async def _start(self, session: TaskSession) -> None:
         number = session.record.id
         try:
+            if self._owed:
+                who = ", ".join(self._peer.members[member].name for member in self._owed)
+                raise LocalError(f"votes do not weigh yet what they did in the moot before: {who}; folkmoot motions")
             await session.start()
         except Exception as error:
             await self._refuse(session, error)

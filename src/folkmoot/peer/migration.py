@@ -24,42 +24,30 @@ from folkmoot.ledger.chain import is_hosted
 from folkmoot.ledger.hosting import HostUrl
 from folkmoot.ledger.motions import Kind, Motion
 from folkmoot.ledger.statements import address_of
-from folkmoot.peer import governing, succession
+from folkmoot.peer import governing, succession, weighing
 from folkmoot.peer.durable import replace
 from folkmoot.peer.founding import chain_at, fields_of, located
 from folkmoot.peer.heritage import Account, account_in, account_of
 from folkmoot.peer.home import Config, Home
+from folkmoot.peer.leaving import check_bounties, kept_file
 
 __all__ = [
+    "account_moved_with",
     "check_successor",
     "follow",
     "host_folder",
-    "left_behind",
     "move_of",
     "propose_move",
 ]
 
 
-def left_behind(home: Home, motion: Motion) -> list[str]:
-    """What of the moot the motion's account names and no contract carries over, a sentence each with what to do."""
-    account = _account(home, _heritage(motion))
-    weights = [
-        f"the vote of {account.members[who]} weighed {weight}: folkmoot move weigh {account.members[who]} {weight}"
-        for who, weight in account.weights.items()
-    ]
-    pots = [
-        f"{amount} of {token} stay set aside for task {task} of the old moot: settle or reclaim them there, fund anew"
-        for task, token, amount in account.bounties
-    ]
-    return weights + pots
-
-
-def propose_move(home: Home, ledger: str | None, *, listen: str | None = None) -> Motion:
+def propose_move(home: Home, ledger: str | None, *, listen: str | None = None, leave_bounties: bool = False) -> Motion:
     """Found the successor on ``ledger`` (a file or a URL, as in ``found``), and put the move to the vote.
 
     Without a ledger it stands on a chain that a second peer of this member hosts: its home is ``host_folder``, and it
     listens at ``listen``, or beside the first one. Only members of the old moot can join the successor until they all
-    have, each by its own key. Raises ``LocalError`` for a chain that some peer hosts already.
+    have, each by its own key. Raises ``LocalError`` for a chain that some peer hosts already, and where a bounty would
+    stay behind, unless it is to (``leave_bounties``).
     """
     if ledger is not None and is_hosted(ledger):
         raise LocalError(
@@ -72,6 +60,8 @@ def propose_move(home: Home, ledger: str | None, *, listen: str | None = None) -
         raise LocalError("moving the moot takes a member's main key")
     where, bind = succession.host_address(home, listen) if ledger is None else (located(ledger), home.config.bind)
     account = account_of(moot, moot.head(), where)
+    if not leave_bounties:
+        check_bounties(moot, account)
     state = home.store().put(account.blob, durable=True)
     successor = Moot.deploy(
         succession.found_chain(home, where, state) if ledger is None else chain_at(where, create=True),
@@ -96,13 +86,16 @@ def host_folder(home: Home, motion: Motion) -> Path:
     return succession.chain_folder(home, _heritage(motion))
 
 
-def check_successor(home: Home, motion: Motion, ledger: str | None = None, *, gone: bool = False) -> Account:
+def check_successor(
+    home: Home, motion: Motion, ledger: str | None = None, *, gone: bool = False, leave_bounties: bool = False
+) -> Account:
     """The account that a motion to move names, after everything about it has been checked.
 
     ``ledger`` is where the successor's ledger is for you, if not where its founder says: a node of your own. Once the
     moot has ``gone``, what its members have decided there since is theirs, and only what cannot change is checked.
     Raises ``LocalError`` naming what is wrong: an account that is not this moot's, a contract that is not of this
-    version, a successor with other rules, another heritage, or that lets in others than this moot's members.
+    version, a successor with other rules, another heritage, or that lets in others than this moot's members; and a
+    bounty that would stay behind, unless it is to (``leave_bounties``).
     """
     account = _account(home, _heritage(motion))
     moot = home.moot()
@@ -113,6 +106,8 @@ def check_successor(home: Home, motion: Motion, ledger: str | None = None, *, go
         raise LocalError(
             f"motion {motion.id}: its account of the moot is not what the ledger says up to {account.block}"
         )
+    if not gone and not leave_bounties:
+        check_bounties(moot, account)
     with _reached(home, motion, account, ledger) as chain:
         _check_there(motion, account, moot, Moot(chain, _contract(motion)), gone=gone)
     return account
@@ -145,6 +140,11 @@ def _check_there(motion: Motion, account: Account, moot: Moot, successor: Moot, 
             raise LocalError(f"motion {motion.id}: the host of the successor's chain is none of its members")
 
 
+def account_moved_with(home: Home, motion: Motion) -> Account:
+    """The account that a motion to move names. Raises ``LocalError`` where it is not in this home's store yet."""
+    return _account(home, _heritage(motion))
+
+
 def move_of(moot: Moot) -> Motion:
     """The motion by which the moot has moved. Raises ``LocalError`` where it has not."""
     moves = [m for m in moot.assembly.motions() if m.kind is Kind.RETIRE and m.done]
@@ -157,8 +157,8 @@ def follow(home: Home, ledger: str | None = None) -> Config:
     """Join the moot that this one has moved to, and make ``home`` a peer of that one; its new configuration.
 
     What it knew of the old one is kept beside: configuration, journal and the places of datasets, under the old
-    chain's id and contract's address. Datasets are described anew there, by the same cards. Asking again goes on where
-    it stopped.
+    chain and contract. Datasets are described anew there, by the same cards, and the votes are moved, or voted, to
+    weigh what the account says. Asking again goes on where it stopped.
     """
     moot = home.moot()
     move = move_of(moot)
@@ -173,6 +173,7 @@ def follow(home: Home, ledger: str | None = None) -> Config:
             successor.join(fields_of(home.identity, me.name), bytes(home.identity.account.key))
         elif there.main != me.main:
             raise LocalError(f"your account is {there.name}'s in the successor; ask its members to rekey that one")
+        weighing.carry(successor, account, me.main)
         _move_files(home, moot, successor)
     config = _config_there(home, move, account, ledger)
     home.write_config(config)
@@ -212,9 +213,7 @@ def _moved_at(moot: Moot, motion: Motion) -> int:
 
 
 def _move_files(home: Home, old: Moot, new: Moot) -> None:
-    # a member's first contract has one address on each new chain, so the address alone does not tell moots apart
-    mark = f"{old.chain_id}-{old.address[2:10].lower()}"
-    kept = home.data_file.with_name(f"{home.data_file.stem}-{mark}{home.data_file.suffix}")
+    kept = kept_file(home.data_file, old.chain_id, old.address)
     known = msgspec.json.decode(kept.read_bytes(), type=dict[int, str]) if kept.exists() else home.data()
     mine = {d.id: d for d in old.datasets() if d.id in known}
     there = {d.card: d.id for d in new.datasets()}
@@ -225,13 +224,14 @@ def _move_files(home: Home, old: Moot, new: Moot) -> None:
             card = there.get(d.card) or new.describe(d.card, d.records, schema=d.schema, conditions=d.conditions)
             places[card] = path
     for file in (home.config_file, home.data_file):
-        beside = file.with_name(f"{file.stem}-{mark}{file.suffix}")
+        beside = kept_file(file, old.chain_id, old.address)
         if file.exists() and not beside.exists():
             replace(beside, file.read_bytes(), mode=0o600)
+    kept_journal = kept_file(home.journal, old.chain_id, old.address)
     for suffix in ("", "-wal", "-shm"):
         journal = home.journal.with_name(home.journal.name + suffix)
         if journal.exists():
-            journal.rename(journal.with_name(f"journal-{mark}.sqlite{suffix}"))
+            journal.rename(kept_journal.with_name(kept_journal.name + suffix))
     home.journal_mark.unlink(missing_ok=True)  # it was not lost
     replace(home.data_file, msgspec.json.encode(places) + b"\n", mode=0o600)
 
