@@ -130,6 +130,17 @@ def test_who_votes_refuses_a_move_that_leaves_a_bounty_behind_unless_that_is_mea
     assert migration.check_successor(homes[1], motion, leave_bounties=True).bounties[0][2] == 100
 
 
+def test_a_bounty_set_aside_after_the_move_was_proposed_is_seen_by_who_votes(tmp_path: Path) -> None:
+    homes = moot_of(tmp_path, "anna", "bert")
+    task = homes[0].moot().propose(b"\xb0" * 32, b"\x90" * 32, TERMS)
+    motion = migration.propose_move(homes[0], str(tmp_path / "new.sqlite"))
+    homes[1].store().put(migration.account_moved_with(homes[0], motion).blob)
+    assert migration.check_successor(homes[1], motion).bounties == ()
+    decided(homes, Kind.ENDOW, task, 7)
+    with pytest.raises(LocalError, match=r"7 of 0x.* are set aside for task 1, which would stay behind"):
+        migration.check_successor(homes[1], motion)
+
+
 def test_what_is_owed_or_was_set_aside_for_a_task_without_a_round_is_had_after_the_move(tmp_path: Path) -> None:
     (home,) = moot_of(tmp_path, "anna")
     old = rich(home)

@@ -107,7 +107,7 @@ def check_successor(
             f"motion {motion.id}: its account of the moot is not what the ledger says up to {account.block}"
         )
     if not gone and not leave_bounties:
-        check_bounties(moot, account)
+        check_bounties(moot, account_of(moot, moot.head(), account.ledger))  # more may have been set aside since
     with _reached(home, motion, account, ledger) as chain:
         _check_there(motion, account, moot, Moot(chain, _contract(motion)), gone=gone)
     return account
