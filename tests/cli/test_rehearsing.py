@@ -10,6 +10,7 @@ from command_line import Folkmoot
 
 from folkmoot.peer.home import Home
 from folkmoot.peer.journal import Journal, overrides
+from folkmoot.peer.ownbook import own_record, record_override
 
 TASK = """
 import numpy as np
@@ -108,12 +109,14 @@ def test_a_member_that_would_fail_learns_it_before_its_consent_counts(
     refused = folkmoot("grant", 1, 1)
     assert (refused.code, "RuntimeError: more than I can take" in refused.err) == (1, True)
     assert home.moot().task(1).granted == 0
-    Journal(home.journal).close()
     granted = folkmoot("grant", 1, 1, "--no-rehearsal")
     assert (granted.code, "not rehearsed, as --no-rehearsal says" in granted.err) == (0, True)
-    assert [(override.what, override.how) for override in overrides(home)] == [
-        ("rehearsal", "grant 1 1 --no-rehearsal")
-    ]
+    once = ("rehearsal", "grant 1 1 --no-rehearsal")
+    assert not home.journal.exists()
+    assert [(override.what, override.how) for override in overrides(home)] == [once]
+    Journal(home.journal).close()
+    record_override(home, *once)
+    assert [(told["what"], told["how"]) for told in own_record(home)["overrides"]] == [once, once]
 
 
 def test_an_authors_error_is_the_authors_and_debug_shows_the_authors_traceback(

@@ -2,9 +2,10 @@
 
 ``identity.json`` the seed (0600), ``config.json`` how to reach the moot, ``data.json`` where the member's datasets
 lie (never told to anyone), ``blobs/`` the store, ``journal.sqlite`` what the daemon must not forget and
-``journal.begun`` that there is to be one, ``status.json`` and ``log.jsonl`` what it is doing, ``peer.lock`` held while
-it runs. On a hosted chain also ``ledger.sqlite`` the copy of it, ``hosting.sqlite`` who hosts it, ``outbox/`` what
-commands leave for the running peer to bring there; where the moot has moved to that chain, in a folder ``chain-...``.
+``journal.begun`` that there is to be one, ``overrides.json`` safeguards that commands did without before there was one,
+``status.json`` and ``log.jsonl`` what it is doing, ``peer.lock`` held while it runs. On a hosted chain also
+``ledger.sqlite`` the copy of it, ``hosting.sqlite`` who hosts it, ``outbox/`` what commands leave for the running
+peer to bring there; where the moot has moved to that chain, in a folder ``chain-...``.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ class Home:
         self.blobs = path / "blobs"
         self.journal = path / "journal.sqlite"
         self.journal_mark = path / "journal.begun"
+        self.early_overrides = path / "overrides.json"
         self.status_file = path / "status.json"
         self.log_file = path / "log.jsonl"
         self.lock_file = path / "peer.lock"

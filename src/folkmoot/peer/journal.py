@@ -22,7 +22,7 @@ from folkmoot.errors import JournalError, refusal_of
 from folkmoot.peer.home import Home
 from folkmoot.round.events import Key, Reveal
 
-__all__ = ["Astray", "Journal", "Override", "Source", "overrides", "ratings", "strayed"]
+__all__ = ["Astray", "Journal", "Override", "Source", "early_overrides", "overrides", "ratings", "strayed"]
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS reveals (task INTEGER, round INTEGER, attempt INTEGER, parent BLOB, salt BLOB, shards BLOB,
@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS astray (time REAL, dataset INTEGER, task INTEGER, wha
 """
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 _ROUNDS_KEPT = 16
-"""Own contributions of older rounds than these are history: their salts stand in the rounds' input records."""
+"""This peer's contributions of older rounds than these are history: their salts stand in the rounds' input records."""
 
 
 class Override(NamedTuple):
@@ -175,7 +175,7 @@ class Journal:
         return self._execute(query, tuple(key)).fetchone() is not None
 
     def own(self, key: Key) -> tuple[Reveal, float] | None:
-        """The own contribution to this attempt, and its norm."""
+        """This peer's contribution to this attempt, and its norm."""
         return self._one("SELECT salt, shards, norm FROM reveals WHERE task=? AND round=? AND attempt=?", tuple(key))
 
     def earlier(self, key: Key, parent: Hash, source: Source) -> tuple[Reveal, float] | None:
@@ -193,7 +193,7 @@ class Journal:
         return None if row is None else Source(row[0], msgspec.msgpack.decode(row[1], type=tuple[int, ...]))
 
     def release(self, key: Key, dataset: int) -> None:
-        """Record, before it happens, that the own contribution to this attempt is let go: sent, be it masked, for
+        """Record, before it happens, that this peer's contribution to this attempt is let go: sent, be it masked, for
         others can open it without this peer from then on. ``dataset`` is what it was made from."""
         self._execute("INSERT OR IGNORE INTO released VALUES (?, ?, ?, ?)", (*key, dataset))
 
@@ -305,11 +305,21 @@ class Journal:
 
 
 def overrides(home: Home) -> list[Override]:
-    """When the peer of ``home`` was started without a safeguard, oldest first. Writes nothing.
+    """When the peer of ``home``, or a command there, did without a safeguard, oldest first. Writes nothing.
 
-    Raises ``JournalError`` when the journal cannot be read.
+    Raises ``JournalError`` when the journal, or what was recorded before there was one, cannot be read.
     """
-    return [Override(*row) for row in _read(home, "overrides", "SELECT time, what, how FROM overrides ORDER BY time")]
+    rows = _read(home, "overrides", "SELECT time, what, how FROM overrides ORDER BY time")
+    return [*early_overrides(home), *(Override(*row) for row in rows)]
+
+
+def early_overrides(home: Home) -> list[Override]:
+    """Those recorded before there was a journal. Raises as ``overrides``."""
+    path = home.early_overrides
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=list[Override]) if path.exists() else []
+    except (OSError, msgspec.MsgspecError) as error:
+        raise JournalError(f"cannot read {path}, where overrides of safeguards are recorded: {error}") from None
 
 
 def strayed(home: Home) -> list[Astray]:

@@ -5,6 +5,7 @@ Nobody else can check it, and none of it says anything of the data.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -13,8 +14,9 @@ from typing import Any
 import msgspec
 
 from folkmoot.ledger.records import iso
+from folkmoot.peer.durable import replace
 from folkmoot.peer.home import Home
-from folkmoot.peer.journal import Journal, overrides, strayed
+from folkmoot.peer.journal import Journal, Override, early_overrides, overrides, strayed
 from folkmoot.peer.log import Log
 
 __all__ = ["own_record", "record_override"]
@@ -42,15 +44,19 @@ def own_record(home: Home) -> dict[str, Any]:
 
 
 def record_override(home: Home, what: str, how: str) -> None:
-    """Have the peer's log say that a command did without the safeguard ``what``; its journal too, once it has one.
+    """Record for good that a command did without the safeguard ``what``, and have the peer's log say it.
 
-    A journal is begun by the running peer alone, which has to notice when one is gone.
+    It goes into the journal. Only the running peer begins one, because it has to notice when it is gone: until then
+    records are kept in a file of their own, which stays.
     """
     with closing(Log(home.log_file)) as log:
         log.write("override", what=what, how=how)
     if home.journal.exists():
         with closing(Journal(home.journal)) as journal:
             journal.override(what, how)
+    else:
+        told = [*early_overrides(home), Override(time.time(), what, how)]
+        replace(home.early_overrides, msgspec.json.encode(told), mode=0o600)
 
 
 def _refused(log: Path) -> list[dict[str, Any]]:
