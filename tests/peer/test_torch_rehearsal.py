@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from folkmoot.peer.offering import draft
 from folkmoot.peer.rehearsal import rehearse
 from folkmoot.peer.workbench import Workbench
 from folkmoot.task import make_bundle
@@ -53,3 +54,14 @@ def test_buffers_scalars_ties_and_a_last_batch_of_one_pass_through_real_workers(
     assert report.refusals == []
     assert "export" in [step.name for step in report.steps]
     assert 0.0 < report.metrics["loss"] < 2.0
+
+
+def test_whoever_proposes_a_task_over_secret_groups_learns_its_buffers_though_the_first_round_only_draws(
+    tmp_path: Path,
+) -> None:
+    secret = 'rounds=3, clip=1.0, secrecy="sums", robust="median", faults=1, group_size=4, min_members=12'
+    (tmp_path / "task.py").write_text(TASK.replace('rounds=3, clip=1.0, robust="median", faults=1', secret))
+    with Workbench(make_bundle(tmp_path / "task.py")) as bench:
+        made = draft(bench)
+    assert made.policy.grouped
+    assert made.buffers == ("norm.num_batches_tracked", "norm.running_mean", "norm.running_var")

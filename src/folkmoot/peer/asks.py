@@ -155,6 +155,8 @@ class Prepared(msgspec.Struct, frozen=True, tag="prepared"):
 
     state: Hash
     layout: Layout
+    buffers: tuple[str, ...] = ()
+    """The task's buffers, whatever this round sends: a first round may only draw the groups of the second."""
 
 
 class Surveyed(msgspec.Struct, frozen=True, tag="surveyed"):

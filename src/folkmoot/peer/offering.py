@@ -81,9 +81,8 @@ def draft(bench: Workbench) -> Draft:
 
 def draft_of(bench: Workbench, loaded: Loaded, first: Prepared) -> Draft:
     """The draft of the task of ``bench``, from what its worker says of the code and of the first state."""
-    buffers = tuple(buffer.name for buffer in first.layout.buffers)
     state = bench.store.get(first.state)
-    return Draft(bench.bundle, loaded.name, loaded.policy, state, loaded.unscored, buffers, loaded.schema)
+    return Draft(bench.bundle, loaded.name, loaded.policy, state, loaded.unscored, first.buffers, loaded.schema)
 
 
 def draft_here(path: Path) -> Draft:

@@ -164,7 +164,6 @@ class _Course:
         for number in range(1, ROUNDS + 1 + policy.grouped):
             rounds.append(RehearsedRound(number, start, self._bench, report.members, policy))
             start = self._round(rounds[-1])
-            report.draft = report.draft._replace(buffers=tuple(buffer.name for buffer in start.layout.buffers))
             if self._blank and number > policy.grouped:
                 break  # from zeros on there is nothing more to be learnt
         self._step("export", lambda: self._export(start.state))

@@ -72,6 +72,7 @@ from folkmoot.task.data_check import check_data, check_file
 from folkmoot.task.data_schema import DataSchema, declared, schema_in, schema_of
 from folkmoot.task.examples import count_examples
 from folkmoot.task.exports import model_file
+from folkmoot.task.protocol import buffers_of
 
 __all__ = ["main"]
 
@@ -177,7 +178,8 @@ class _Worker:
             state = self.task.init()
             name = self._store.put(state_bytes(state))
             self._keep(name, state)
-        return Prepared(name, self._state(name)[1])
+        state, layout = self._state(name)
+        return Prepared(name, layout, tuple(sorted(buffers_of(self.task, state))))
 
     def _contribute(self, ask: Contribute) -> Made:
         _, layout = self._state(ask.state)
