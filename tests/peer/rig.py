@@ -22,7 +22,9 @@ import msgspec
 import folkmoot
 from folkmoot.digest import Hash
 from folkmoot.ledger import Moot, Phase, RoundView
+from folkmoot.ledger.motions import Kind, Motion
 from folkmoot.ledger.records import Final
+from folkmoot.peer import governing
 from folkmoot.peer.daemon import run
 from folkmoot.peer.home import Home
 from folkmoot.peer.local import LocalMoot
@@ -272,6 +274,16 @@ class Rig:
     def verify(self, *names: str) -> VerifyReport:
         """Replay the history with these peers' blobs."""
         return verify(self.ledger_file, None, [self.homes[name].blobs for name in names])
+
+
+def decide(moot: Rig, *voters: str, kind: Kind, words: tuple[int, ...]) -> Motion:
+    """The first of them moves it, the others vote."""
+    first, *others = voters
+    motion = governing.move(moot.client(first), kind, *words)
+    for name in others:
+        motion = governing.vote(moot.client(name), motion.id)
+    assert motion.done
+    return motion
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import rig
+from rig import decide
 
 from folkmoot.errors import LedgerRefused, LocalError
 from folkmoot.ledger import Moot, Phase, chronicle
@@ -15,16 +16,6 @@ from folkmoot.peer.offering import propose
 from folkmoot.task import read_bundle
 
 NAMES = ["anna", "bert", "carl", "dora"]
-
-
-def decide(moot: rig.Rig, *voters: str, kind: Kind, words: tuple[int, ...]) -> Motion:
-    """The first of them moves it, the others vote."""
-    first, *others = voters
-    motion = governing.move(moot.client(first), kind, *words)
-    for name in others:
-        motion = governing.vote(moot.client(name), motion.id)
-    assert motion.done
-    return motion
 
 
 def test_a_paused_task_takes_no_commits_and_goes_on_when_resumed_and_a_removed_member_is_out(tmp_path: Path) -> None:

@@ -373,7 +373,47 @@ def test_who_takes_longer_than_there_is_time_asks_ever_more_seldom() -> None:
         if attends(at, number):
             asked.append(number)
             at.handle(ev.Failed(Key(1, number + 1, 0), "it took over 60.0 s", lasting=False))
-    assert asked == [1, 4, 9, 18]
+    assert asked == [1, 2, 4, 8, 16]
+
+
+def test_one_training_that_takes_too_long_costs_one_round() -> None:
+    at = RoundMachine(0, seat_of, Policy())
+    at.handle(ev.LedgerSeen(in_round(1), NOW, True))
+    at.handle(ev.Opened(Key(1, 1, 0)))
+    for _ in range(3):  # tried again while commits stay open, that counts once
+        at.handle(ev.Failed(Key(1, 1, 0), "it took over 60.0 s", lasting=False))
+    assert attends(at, 1)
+
+
+def test_rounds_taken_part_in_make_up_for_those_that_took_too_long() -> None:
+    at = RoundMachine(0, seat_of, Policy())
+    at.handle(ev.Opened(Key(1, 1, 0)))
+    for number in (1, 2, 3):
+        at.handle(ev.Failed(Key(1, number, 0), "it took over 60.0 s", lasting=False))
+    assert not attends(at, 5)
+    for number in (6, 7):
+        at.handle(ev.Trained(Key(1, number, 0), reveal(0)))
+    at.handle(ev.Failed(Key(1, 8, 0), "it took over 60.0 s", lasting=False))
+    assert attends(at, 8)
+
+
+def test_who_takes_too_long_again_and_again_is_not_pardoned_for_one_round_that_it_made() -> None:
+    at = RoundMachine(0, seat_of, Policy())
+    at.handle(ev.Opened(Key(1, 1, 0)))
+    for number in range(1, 7):
+        at.handle(ev.Failed(Key(1, number, 0), "it took over 60.0 s", lasting=False))
+    at.handle(ev.Trained(Key(1, 7, 0), reveal(0)))
+    at.handle(ev.Failed(Key(1, 8, 0), "it took over 60.0 s", lasting=False))
+    assert [number for number in range(8, 17) if attends(at, number)] == [15, 16]
+
+
+def test_who_failed_to_train_in_a_sealed_task_comes_back_for_only_who_is_waited_for_can_train_there() -> None:
+    at = RoundMachine(0, seat_of, Policy(secrecy="sums", min_members=3))
+    at.handle(ev.Opened(Key(1, 1, 0)))
+    for number in (1, 2, 3):
+        at.handle(ev.Failed(Key(1, number, 0), "the task raised ValueError"))
+    seen = {number: at.handle(ev.LedgerSeen(in_round(number), NOW + number, True)) for number in range(4, 8)}
+    assert [number for number, actions in seen.items() if only(ev.Attend, actions)] == [6, 7]
 
 
 def test_a_wait_names_the_members_that_are_waited_for() -> None:

@@ -143,7 +143,7 @@ class Compute:
     async def train(
         self, action: ev.Train, data: Kept, plan: Plan, masking: Masking | None, seconds: float | None
     ) -> tuple[Reveal, float]:
-        """The own contribution and its norm: the journalled one, that of an earlier attempt under a new salt, or,
+        """This peer's contribution and its norm: the journalled one, that of an earlier attempt under a new salt, or,
         if there are ``seconds`` left for it, a new one. What is masked is masked anew for each attempt."""
         journal, key = self._peer.journal, action.key
         source = Source(data.dataset, self._peer.line(data.dataset))

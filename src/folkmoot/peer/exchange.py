@@ -88,7 +88,7 @@ class Exchange:
     # ---- out -----------------------------------------------------------------------------------------------
 
     async def push(self, action: ev.Push) -> None:
-        """Show the own contribution to a member."""
+        """Show this peer's contribution to a member."""
         body = b"".join(self._peer.store.get(action.reveal.shards[s]) for s in action.shards)
         push = Push(
             task=action.key.task,

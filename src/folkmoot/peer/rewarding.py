@@ -1,9 +1,9 @@
 """A peer's part in a task's bounty: it scores rounds on its own held-out data, seals its scores when a season is over,
 shows them when all are sealed, and has the pot split.
 
-Scoring stands behind everything else. It waits until the own contribution to the round under way is committed, takes a
-fifth of the time at most, and what it has not scored when a season ends stays unscored, which is no fault. What it has
-scored, and what it is about to seal, is in the journal first.
+Scoring stands behind everything else. It waits until this peer's contribution to the round under way is committed,
+takes a fifth of the time at most, and what it has not scored when a season ends stays unscored, which is no fault.
+What it has scored, and what it is about to seal, is in the journal first.
 """
 
 from __future__ import annotations

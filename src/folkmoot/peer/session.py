@@ -112,7 +112,7 @@ class TaskSession:
         self._looked = float("-inf")
         self._looking: asyncio.Task[None] | None = None
         self._ends: float | None = None
-        """Ledger seconds at which the own grant ends by itself."""
+        """Ledger seconds at which this peer's grant ends by itself."""
 
     # ---- life --------------------------------------------------------------------------------------------------
 
@@ -449,7 +449,7 @@ class TaskSession:
         rooms[self.record.id] = room
 
     async def _do_train(self, action: ev.Train) -> None:
-        """Make the own contribution. While that fails, it is tried again as long as commits are open."""
+        """Make this peer's contribution. While that fails, it is tried again as long as commits are open."""
         machine = self._machine
         assert machine is not None
         for pause in _pauses():
@@ -466,8 +466,10 @@ class TaskSession:
                 return self.feed(ev.Overtaken(action.key))
             except Exception as error:
                 self.fail("train", error, action.key)
+                await asyncio.sleep(pause)
                 if machine.may_reveal():
-                    return
+                    return  # commits may have closed in this pause: nothing can be made for them any more
+                continue
             else:
                 return self.progress.succeed("train")
             await asyncio.sleep(pause)

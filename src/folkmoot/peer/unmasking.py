@@ -47,7 +47,7 @@ class Unmasking:
     # ---- out ---------------------------------------------------------------------------------------------------
 
     async def release(self, action: ev.Release) -> None:
-        """Tell everyone the own seeds that may be known."""
+        """Tell everyone those of this peer's seeds that may be known."""
         masking = self._masking(action.key, action.survivors)
         if masking.secrets is None:
             return  # other keys made this member's masks; their seeds come of the others' shares

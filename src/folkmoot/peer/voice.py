@@ -101,6 +101,6 @@ class Voice:
         await self._peer.tell(action.to, Model.of(action.key, action.statement, signature))
 
     async def announce(self, action: ev.Announce) -> None:
-        """Tell a member the sums of the own shards."""
+        """Tell a member the sums of this peer's shards."""
         task, round, attempt = action.key
         await self._peer.tell(action.to, Sums(task=task, round=round, attempt=attempt, sums=dict(action.sums)))

@@ -48,15 +48,22 @@ class Fitness:
     """Whether this member can take part, by what it has shown since it started. Who cannot must not ask to be waited
     for: everyone would wait, each round anew, until commits close by time.
 
-    Who could not open a round, because its disk is full or nobody gives it the state, is fit when it has opened one,
-    and who could not train when it has trained. Who took too long may try again after 2, 4, 8, ... rounds.
+    A member that could not open a round, because its disk is full or nobody gives it the state, is fit when it has
+    opened one, and a member that could not train when it has trained. A member that took too long may be quicker next
+    time: once costs it that round alone; twice in succession one round more, then 3, 7, 15, ... Each training that
+    succeeds halves the count. In a sealed task nobody trains that is not waited for, so there every failure to train
+    is counted like this: else it would be for good.
     """
 
+    sealed: bool = False
+    """Whether only those train that are waited for."""
     opened: bool = False
     failed: bool = False
     """Whether the last training went wrong."""
     overruns: int = 0
-    """Trainings in succession that took too long."""
+    """Attempts whose training took too long, halved by each that did not."""
+    overran: Key | None = None
+    """The last such attempt: it counts once, however often its training was tried."""
     again: int = 0
     """The round from which on it may be waited for after those."""
 
@@ -67,14 +74,15 @@ class Fitness:
         elif isinstance(event, Overtaken):
             self.failed = False
         elif isinstance(event, Trained):
-            self.opened, self.failed, self.overruns, self.again = True, False, 0, 0
+            self.opened, self.failed, self.overruns, self.again = True, False, self.overruns // 2, 0
         elif isinstance(event, Failed) and event.step == "open":
             self.opened = False
-        elif isinstance(event, Failed) and event.lasting:
+        elif isinstance(event, Failed) and event.lasting and not self.sealed:
             self.failed = True
-        elif isinstance(event, Failed):
+        elif isinstance(event, Failed) and event.key != self.overran:
+            self.overran = event.key
+            self.again = event.key.round + 2 ** min(self.overruns, _MOST_DOUBLINGS) - 1
             self.overruns += 1
-            self.again = event.key.round + 2 ** min(self.overruns, _MOST_DOUBLINGS)
 
     def fit(self, round: int) -> bool:
         """Whether it may ask to be waited for in ``round``."""
@@ -110,7 +118,7 @@ class Attempt:
     survivors: int = 0
     """Bitmap: those that what follows is for. A masked attempt may go on with fewer, never with others."""
     released: bool = False
-    """Whether the own mask seeds were asked to be told."""
+    """Whether telling this peer's mask seeds was asked for."""
     seeds: dict[int, Mapping[int, bytes]] = field(default_factory=dict)
     """For each survivor the mask seeds that may be known, once they are."""
     openings: dict[int, tuple[int, bytes]] = field(default_factory=dict)

@@ -152,7 +152,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Trained:
-    """The own contribution is on disk with its salt, and may be committed."""
+    """This peer's contribution is on disk with its salt, and may be committed."""
 
     key: Key
     reveal: Reveal
@@ -293,7 +293,7 @@ class Open:
 
 @dataclass(frozen=True)
 class Train:
-    """Make the own contribution, or find it in the journal; answer with ``Trained`` or ``Failed``.
+    """Make this peer's contribution, or find it in the journal; answer with ``Trained`` or ``Failed``.
 
     Also asked after a restart when the commit already stands: then only the journalled contribution can serve.
     """
@@ -319,7 +319,7 @@ class Attend:
 
 @dataclass(frozen=True)
 class Push:
-    """Send the own reveal, and these shards, to a member."""
+    """Send this peer's reveal, and these shards, to a member."""
 
     key: Key
     to: int
@@ -356,7 +356,8 @@ class PostFreeze:
 
 @dataclass(frozen=True)
 class Release:
-    """Tell everyone the own mask seeds that may be known now that ``survivors`` (bitmap) is fixed on the ledger.
+    """Tell everyone those of this peer's mask seeds that may be known now that the ledger has fixed ``survivors``
+    (bitmap).
 
     Which those are ``groups.released`` says, and nothing else can be asked for: of a survivor its self-mask seed and
     those it shares with who was lost, of a lost member nothing.
@@ -407,7 +408,7 @@ class Sum:
 
 @dataclass(frozen=True)
 class Announce:
-    """Tell a member the sums of the own shards."""
+    """Tell a member the sums of this peer's shards."""
 
     key: Key
     to: int

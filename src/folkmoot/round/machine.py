@@ -2,7 +2,7 @@
 
 The machine never acts, waits or draws a random number. The peer daemon, the simulator and the fault tests all drive
 this one class. What it knows dies with the process and is made anew from three durable things: the ledger, the
-blobs on disk, and the journal that remembers the own contribution.
+blobs on disk, and the journal that remembers this peer's contributions.
 
 Nothing here relies on a message arriving. What is pushed once is pulled when it is missed, and what goes to one posting
 member goes to the next in turn when the ledger does not move; so loss, delay and crashes cost time only.
@@ -87,7 +87,7 @@ class RoundMachine:
         self._seen = 0.0
         self._now = 0.0
         self._willing = self._rekeyed = False
-        self._fitness = Fitness()
+        self._fitness = Fitness(sealed=policy.secret)
         self._attempt: Attempt | None = None
 
     # ---- what others may ask ---------------------------------------------------------------------------------
@@ -378,23 +378,23 @@ class RoundMachine:
             retry = PostRetry(attempt.key)
             attempt.once("retry", actions, retry, now=self._now, every=8 * self._timing.stagger)
 
-    # ---- the own contribution --------------------------------------------------------------------------------
+    # ---- this peer's contribution ----------------------------------------------------------------------------
 
     def _train(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
-        """Ask for the own contribution; after a restart the journal has it, and it need not be made again."""
+        """Ask for this peer's contribution; after a restart the journal has it, and it need not be made again."""
         if self._willing and attempt.opened and not attempt.asked_to_train:
             attempt.asked_to_train = True
             actions.append(Train(attempt.key, view.parent))
 
     def _attend(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
-        """Too late for this attempt: ask to be waited for in the next. Who failed does not: it would fail again."""
+        """Too late for this attempt: ask to be waited for in the next, unless this member would fail again."""
         missed = not view.committed >> self.me & 1
-        if self._fit(view) and missed and not attempt.attended and attempt.failure is None:
+        if self._fit(view) and missed and not attempt.attended:
             attempt.attended = True
             actions.append(Attend(attempt.key))
 
     def _push(self, attempt: Attempt, view: RoundView, actions: list[Action]) -> None:
-        """Show the own contribution, unless the grant behind it was withdrawn before it was shown."""
+        """Show this peer's contribution, unless the grant behind it was withdrawn before it was shown."""
         if attempt.pushed or not self._willing or self._rekeyed or not view.committed >> self.me & 1:
             return
         if attempt.own is None:

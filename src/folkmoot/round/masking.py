@@ -61,7 +61,7 @@ class Masking:
         if plan.group_of(me) and secret is not None:
             self.secrets = Secrets(context_of(place, plan, me), me, plan.neighbours[me], secret, shared)
 
-    # ---- the own contribution ----------------------------------------------------------------------------------
+    # ---- this peer's contribution ------------------------------------------------------------------------------
 
     @property
     def masks(self) -> tuple[tuple[int, bytes], ...]:
@@ -69,7 +69,7 @@ class Masking:
         return tuple(self.secrets.masks) if self.secrets else ()
 
     def envelope(self) -> bytes:
-        """The own envelope: the same bytes each time."""
+        """This peer's envelope: the same bytes each time."""
         if self.secrets is None:
             raise ProtocolError(f"{called(self.me)} was not dealt in to this attempt")
         return seal(self.secrets)
@@ -126,7 +126,7 @@ class Masking:
         return released(dealer, self._plan.neighbours.get(dealer, ()), row)
 
     def release(self, survivors: int) -> dict[int, bytes]:
-        """The own seeds that may be known, by target."""
+        """Those of this peer's seeds that may be known, by target."""
         if self.secrets is None:
             return {}
         return {target: self.secrets.seeds[target] for target in self.targets(self.me, survivors)}

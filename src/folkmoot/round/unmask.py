@@ -17,8 +17,8 @@ __all__ = ["row_of", "take_opening", "unmask"]
 def unmask(
     attempt: Attempt, view: RoundView, rows: Rows, actions: list[Action], *, now: float, timing: Timing
 ) -> list[int]:
-    """Tell the own mask seeds that may be known, and ask for those that are missing when they have had their time; the
-    survivors whose seeds are not here."""
+    """Tell those of this peer's mask seeds that may be known, and ask for those that are missing when they have had
+    their time; the survivors whose seeds are not here."""
     plan, me = attempt.plan, attempt.me
     summed = [m for row in rows for m in row]
     if me in summed and not attempt.released:
