@@ -88,6 +88,23 @@ DEFENCES = [
         (ROUNDS + "false_accusations_make_a_peer_read_the_ledger_once_in_an_attempt",),
     ),
     Defence(
+        "evidence is kept for each accuser",
+        PEER + "tribunal.py",
+        "pair = (accuser, accusation.member)",
+        "pair = (0, accusation.member)",
+        (ROUNDS + "members_that_a_liar_showed_different_things_each_get_a_signature_for_their_own_evidence",),
+    ),
+    Defence(
+        "an earlier contribution is used again only for the data granted now",
+        PEER + "journal.py",
+        "AND parent=? AND dataset=? AND line=? ORDER BY",
+        "AND parent=? AND (dataset=? OR 1) AND (line=? OR 1) ORDER BY",
+        (
+            "peer/test_records.py::"
+            "test_an_earlier_contribution_is_used_again_only_where_the_grant_names_the_data_it_was_made_from",
+        ),
+    ),
+    Defence(
         "nothing is released of a lost member",
         ROUND + "groups.py",
         "if dealer not in survivors:",
