@@ -95,6 +95,13 @@ DEFENCES = [
         (ROUNDS + "members_that_a_liar_showed_different_things_each_get_a_signature_for_their_own_evidence",),
     ),
     Defence(
+        "a journalled contribution is not sent for other data",
+        PEER + "compute.py",
+        "if own is not None and journal.made_from(key) != source:",
+        "if False:",
+        (DATA + "a_contribution_made_before_a_restart_is_not_sent_for_other_data_than_it_was_made_from",),
+    ),
+    Defence(
         "an earlier contribution is used again only for the data granted now",
         PEER + "journal.py",
         "AND parent=? AND dataset=? AND line=? ORDER BY",

@@ -2,21 +2,29 @@
 
 import asyncio
 import contextlib
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import rig
 
-from folkmoot.errors import DataError, LocalError
+from folkmoot.errors import DataError, LocalError, TaskError
 from folkmoot.ledger import Phase
+from folkmoot.network import BlobMessage, Node
 from folkmoot.peer import custody
+from folkmoot.peer.compute import Compute
+from folkmoot.peer.context import PeerContext
 from folkmoot.peer.datasets import add_dataset, check_granted, relink, update_dataset
 from folkmoot.peer.delegation import delegate
-from folkmoot.peer.journal import Journal, strayed
+from folkmoot.peer.journal import Journal, Source, strayed
 from folkmoot.peer.local import LocalMoot
+from folkmoot.peer.log import Log
+from folkmoot.peer.messages import RoundMessage
 from folkmoot.peer.ownbook import own_record
 from folkmoot.round import members_of
-from folkmoot.round.events import Key
+from folkmoot.round.events import Key, Reveal, Train
+from folkmoot.round.plan import make_plan
+from folkmoot.task import Policy
 
 NAMES = ["anna", "bert", "carl", "dora"]
 
@@ -171,3 +179,26 @@ def test_many_who_look_at_once_at_data_that_is_read_are_told_the_same(tmp_path: 
         return await asyncio.gather(*(kept.look(dataset, now=True) for _ in range(8)))
 
     assert len(set(asyncio.run(look()))) == 1
+
+
+def test_a_contribution_made_before_a_restart_is_not_sent_for_other_data_than_it_was_made_from(
+    alone: LocalMoot, tmp_path: Path
+) -> None:
+    data = rig.tiny_data(tmp_path, ["anna", "bert"])
+    task = alone.offer(rig.tiny_task(tmp_path / "task.py", rounds=1, min_members=2), data)
+    home, parent, key = alone.homes["anna"], bytes(32), Key(task, 1, 0)
+    plan = make_plan((0, 1), parent, 0, Policy())
+    with closing(Log(home.log_file)) as log:
+        node = Node(home.identity.endpoint_secret, BlobMessage | RoundMessage)
+        with closing(PeerContext(home, home.moot(), node, 0, log, embedded=True)) as peer:
+            compute = Compute(home.moot().task(task), peer)
+            made = Reveal(bytes(32), tuple(peer.store.put(bytes([n])) for n in range(plan.pieces)))
+            peer.journal.remember(key, parent, made, 0.5, Source(1, (1,)))
+
+            def contribute(dataset: int) -> tuple[Reveal, float]:
+                kept = custody.Kept(dataset, str(data["anna"]), b"")
+                return asyncio.run(compute.train(Train(key, parent), kept, plan, None, None))
+
+            assert contribute(1) == (made, 0.5)
+            with pytest.raises(TaskError, match="made from other data than the grant names now"):
+                contribute(2)
